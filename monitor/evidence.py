@@ -1,0 +1,150 @@
+"""From a run of calibrated window scores of one person to a smoothed suspicion and a sequential test.
+
+Numbers only: no person, no picture, no clock. `Evidence.add` takes one judged window; `suspicion` is what the
+display shows, `alarm` is Page's CUSUM test (Biometrika 1954) with persistence and hysteresis. The threshold of the
+test is set from real calls as false alarms an hour, with `cusum_path` and `count_alarms`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+HOP_S = 1.0 / 3.0
+"""The nominal hop: a window every 5 samples at 15 Hz. The test counts time in hops."""
+MAX_STEP_S = 1.0
+"""The most time that one window may stand for, however long ago the one before it was."""
+SMOOTHING_S = 3.0
+MAX_INCREMENT = 4.0
+"""No single window moves the test by more than this (log-odds)."""
+MAX_LOGIT = 12.0
+CLOSE_S = 3.0
+"""An alarm closes after so much judged time without signs."""
+RESERVE = 2.0
+"""The test is held under this many thresholds, so that an alarm ends in bounded time when the signs end."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """How sure the monitor must be, from the model card and the user's sensitivity."""
+
+    cusum_h: float
+    """Threshold of the sequential test, log-odds."""
+    cusum_drift: float
+    """Log-odds that each hop must exceed to count as evidence."""
+    low: float
+    """Suspicion from which a person is 'uncertain', 0..1."""
+    high: float
+    """Suspicion from which an alert is an alarm rather than a warning, 0..1."""
+    persistence_s: float = 3.0
+    """Judged time with evidence before anyone is suspect."""
+    false_alarms_per_hour: float | None = None
+    """What the threshold was set for, on real calls."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.cusum_h) and self.cusum_h > 0 and math.isfinite(self.cusum_drift)):
+            raise ValueError(
+                f"OperatingPoint: expected a cusum_h over 0 and a finite drift, got {self.cusum_h}, {self.cusum_drift}"
+            )
+        if not 0.0 < self.low <= self.high < 1.0:
+            raise ValueError(f"OperatingPoint: expected 0 < low <= high < 1, got {self.low}, {self.high}")
+        if not self.persistence_s >= 0:
+            raise ValueError(f"OperatingPoint.persistence_s: expected 0 or more, got {self.persistence_s}")
+
+
+class Evidence:
+    """What is remembered of one person's judged windows: a handful of numbers."""
+
+    def __init__(self, point: OperatingPoint) -> None:
+        self._point = point
+        self._sum = 0.0
+        self._weight = 0.0
+        self._last_ns: int | None = None
+        self._support_s = 0.0
+        self._calm_s = 0.0
+        self.cusum = 0.0
+        """The test's statistic, 0 or more."""
+        self.alarm = False
+
+    @property
+    def suspicion(self) -> float | None:
+        """Sigmoid of the exponentially weighted mean logit (3 s), None before the first window."""
+        return sigmoid(self._sum / self._weight) if self._weight > 0.0 else None
+
+    @property
+    def support_s(self) -> float:
+        """Judged time with evidence since the test last left zero."""
+        return self._support_s
+
+    def add(self, logit: float, end_ns: int) -> bool:
+        """Take one judged window that ended at `end_ns`. False, and nothing taken, where it is older than the last
+        one or its logit is not a number."""
+        if math.isnan(logit) or (self._last_ns is not None and end_ns <= self._last_ns):
+            return False
+        step_s = HOP_S if self._last_ns is None else (end_ns - self._last_ns) / 1e9
+        self._last_ns = end_ns
+        logit = min(max(logit, -MAX_LOGIT), MAX_LOGIT)
+        fade = math.exp(-step_s / SMOOTHING_S)
+        self._sum = self._sum * fade + logit
+        self._weight = self._weight * fade + 1.0
+        self._test(logit, min(step_s, MAX_STEP_S))
+        return True
+
+    def _test(self, logit: float, step_s: float) -> None:
+        point = self._point
+        increment = cusum_increment(logit, point.cusum_drift, step_s)
+        self.cusum = min(max(0.0, self.cusum + increment), RESERVE * point.cusum_h)
+        if self.cusum == 0.0:
+            self._support_s = 0.0
+        elif increment > 0.0:
+            self._support_s += step_s
+        suspicion = self.suspicion
+        if not self.alarm:
+            lasted = self._support_s >= point.persistence_s - 1e-6
+            self.alarm = increment > 0.0 and self.cusum > point.cusum_h and lasted
+            self._calm_s = 0.0
+            return
+        calm = self.cusum < point.cusum_h / 4.0 and suspicion is not None and suspicion < point.low
+        self._calm_s = self._calm_s + step_s if calm else 0.0
+        if self._calm_s >= CLOSE_S - 1e-6:
+            self.alarm, self.cusum, self._support_s, self._calm_s = False, 0.0, 0.0, 0.0
+
+
+def sigmoid(logit: float) -> float:
+    """Log-odds to probability, without overflow."""
+    if logit >= 0.0:
+        return 1.0 / (1.0 + math.exp(-logit))
+    odds = math.exp(logit)
+    return odds / (1.0 + odds)
+
+
+def cusum_increment(logit: float, drift: float, step_s: float) -> float:
+    """What one window that stands for `step_s` adds to the test, -4..4."""
+    return min(max((logit - drift) * step_s / HOP_S, -MAX_INCREMENT), MAX_INCREMENT)
+
+
+def cusum_path(logits: Sequence[float], ends_ns: Sequence[int], drift: float) -> list[float]:
+    """The statistic after each judged window, without threshold, ceiling or persistence: its peaks over real calls
+    say what threshold gives how many false alarms an hour. Raises ValueError for times that do not grow."""
+    path: list[float] = []
+    statistic, last_ns = 0.0, None
+    for logit, end_ns in zip(logits, ends_ns, strict=True):
+        step_s = HOP_S if last_ns is None else (end_ns - last_ns) / 1e9
+        if step_s <= 0.0:
+            raise ValueError(f"cusum_path: expected growing times, got {end_ns} ns after {last_ns} ns")
+        bounded = min(max(logit, -MAX_LOGIT), MAX_LOGIT)
+        statistic = max(0.0, statistic + cusum_increment(bounded, drift, min(step_s, MAX_STEP_S)))
+        path.append(statistic)
+        last_ns = end_ns
+    return path
+
+
+def count_alarms(windows: Iterable[tuple[float, int]], point: OperatingPoint) -> int:
+    """How many alarms a run of (logit, end_ns) of one person opens at this operating point."""
+    evidence, opened, before = Evidence(point), 0, False
+    for logit, end_ns in windows:
+        evidence.add(logit, end_ns)
+        opened += evidence.alarm and not before
+        before = evidence.alarm
+    return opened
