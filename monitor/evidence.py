@@ -74,7 +74,7 @@ class Evidence:
 
     @property
     def support_s(self) -> float:
-        """Judged time with evidence since the test last left zero."""
+        """Judged time with evidence since the test last left zero; an open alarm keeps it."""
         return self._support_s
 
     def add(self, logit: float, end_ns: int) -> bool:
@@ -95,7 +95,7 @@ class Evidence:
         point = self._point
         increment = cusum_increment(logit, point.cusum_drift, step_s)
         self.cusum = min(max(0.0, self.cusum + increment), RESERVE * point.cusum_h)
-        if self.cusum == 0.0:
+        if self.cusum == 0.0 and not self.alarm:
             self._support_s = 0.0
         elif increment > 0.0:
             self._support_s += step_s
@@ -148,3 +148,50 @@ def count_alarms(windows: Iterable[tuple[float, int]], point: OperatingPoint) ->
         opened += evidence.alarm and not before
         before = evidence.alarm
     return opened
+
+
+class Coverage:
+    """How much of a person's time could be judged. Fed with intervals of the media timeline, which may overlap:
+    time is judged where any judged window covers it, else refused. Remembers 12 s of tenths and two sums."""
+
+    CELL_NS = 100_000_000
+    KEEP_CELLS = 120
+
+    def __init__(self) -> None:
+        self._cells: dict[int, bool] = {}
+        self._newest = 0
+        self._judged = 0
+        self._refused = 0
+
+    def add(self, start_ns: int, end_ns: int, *, judged: bool) -> None:
+        """Take one interval. One that lies wholly before what is remembered means that the timeline restarted."""
+        first, last = start_ns // self.CELL_NS, max(start_ns, end_ns - 1) // self.CELL_NS
+        if self._cells and last < self._newest - self.KEEP_CELLS:
+            self._settle(self._newest + 1)
+            self._newest = last
+        self._newest = max(self._newest, last) if self._cells else last
+        oldest = self._newest - self.KEEP_CELLS
+        for cell in range(max(first, oldest), last + 1):
+            self._cells[cell] = self._cells.get(cell, False) or judged
+        self._settle(oldest)
+
+    @property
+    def judged_s(self) -> float:
+        """Seconds that at least one judged window covers."""
+        return (self._judged + sum(self._cells.values())) * self.CELL_NS / 1e9
+
+    @property
+    def decided_s(self) -> float:
+        """Seconds that were judged or refused."""
+        return (self._judged + self._refused + len(self._cells)) * self.CELL_NS / 1e9
+
+    @property
+    def share(self) -> float:
+        """Judged over decided, 0..1; 0 before anything was decided."""
+        return self.judged_s / self.decided_s if self.decided_s > 0.0 else 0.0
+
+    def _settle(self, before: int) -> None:
+        for cell in [c for c in self._cells if c < before]:
+            judged = self._cells.pop(cell)
+            self._judged += judged
+            self._refused += not judged
