@@ -114,7 +114,7 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True, config=_FIRM)
 class OperatingPoint:
-    """A CUSUM over calibrated log-odds: s = max(0, s + logit - cusum_drift), alarm at s >= cusum_h."""
+    """A CUSUM over calibrated log-odds, once a hop: s = max(0, s + logit - cusum_drift), alarm at s >= cusum_h."""
 
     false_alarms_per_hour: Annotated[float, Field(gt=0.0, le=1000.0)]
     cusum_h: Annotated[float, Field(gt=0.0, le=1e5)]

@@ -87,7 +87,7 @@ def _forced(card: ModelCard, wanted: str, threads: int, runtimes: Sequence[Runti
     try:
         engine = _proved(runtime, card, threads)
     except EngineError as error:
-        raise EngineError(f"runtime {wanted}: {error}; set runtime to 'auto' or mend it") from error
+        raise EngineError(f"runtime {wanted}: {error}; set runtime to 'auto' to let unmask choose") from error
     with contextlib.ExitStack() as undo:
         undo.callback(engine.close)
         note = _time({wanted: engine}, card, timer)[wanted]
@@ -98,7 +98,7 @@ def _forced(card: ModelCard, wanted: str, threads: int, runtimes: Sequence[Runti
         if one.name == wanted:
             candidates.append(Candidate(wanted, True, reason, note.encoder_ms, note.head_ms))
         else:
-            candidates.append(Candidate(one.name, False, one.available() or f"not tried: runtime is set to '{wanted}'"))
+            candidates.append(Candidate(one.name, False, f"not tried: the setting 'runtime' is '{wanted}'"))
     return Choice(engine, tuple(candidates))
 
 
@@ -134,7 +134,8 @@ def _measured(card: ModelCard, threads: int, runtimes: Sequence[Runtime], memory
     for name, engine in engines.items():
         if name != best:
             engine.close()
-    memory.keep(notes)
+    if all(runtime.name in engines for runtime in runtimes if runtime.available() is None):
+        memory.keep(notes)  # A runtime that should work and did not gets another try at the next start.
     return Choice(engines[best], _explain(notes, best, "measured now"))
 
 

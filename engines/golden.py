@@ -7,13 +7,11 @@ The inputs come from PCG64's raw stream and whole-number arithmetic, so they are
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from engines.card import GOLDEN_CROPS, GOLDEN_FEATURES, Golden
-from engines.detector_engine import DetectorEngine
+from engines.detector_engine import DetectorEngine, EncoderOutput, HeadOutput
 
 DEFAULT_SEED = 20261123
 DEFAULT_TOLERANCE = 0.02
@@ -42,12 +40,7 @@ def golden_inputs(
 
 def compute_golden(engine: DetectorEngine, *, seed: int = DEFAULT_SEED, tolerance: float = DEFAULT_TOLERANCE) -> Golden:
     """What this engine answers to the golden inputs. Raises EngineError where it cannot answer."""
-    head = engine.head_spec
-    crops, window = golden_inputs(
-        seed, engine.encoder_spec.crop_px, head.steps, engine.encoder_spec.feature_dim + head.aux_dim
-    )
-    seen = engine.encode(crops)
-    judged = engine.judge(window)
+    seen, judged = _answer(engine, seed)
     return Golden(
         seed=seed,
         encoder_logits=tuple(float(x) for x in seen.logits),
@@ -64,29 +57,29 @@ def check_golden(engine: DetectorEngine, golden: Golden) -> str | None:
 
     Raises EngineError where the engine cannot answer at all.
     """
-    found = _values(compute_golden(engine, seed=golden.seed))
-    expected = _values(golden)
-    worst = max(expected, key=lambda name: _distance(found[name], expected[name]))
-    if _distance(found[worst], expected[worst]) <= golden.tolerance:
+    seen, judged = _answer(engine, golden.seed)
+    pairs = {
+        "head logit": (judged.logit[0], golden.head_logit),
+        "mean frame logit": (judged.frame_logits.mean(), golden.frame_logit_mean),
+    }
+    for i in range(GOLDEN_CROPS):
+        pairs[f"logit of crop {i}"] = (seen.logits[i], golden.encoder_logits[i])
+        pairs[f"mean where-map of crop {i}"] = (seen.where[i].mean(), golden.where_means[i])
+        for k in range(GOLDEN_FEATURES):
+            pairs[f"feature {k} of crop {i}"] = (seen.features[i, k], golden.features[i][k])
+    worst, (found, expected) = max(pairs.items(), key=lambda item: abs(item[1][0] - item[1][1]))
+    if abs(found - expected) <= golden.tolerance:
         return None
     return (
-        f"does not reproduce the golden output: {worst} is {found[worst]:.4f}, "
-        f"expected {expected[worst]:.4f} within {golden.tolerance:g}"
+        f"does not reproduce the golden output: {worst} is {found:.4f}, "
+        f"expected {expected:.4f} within {golden.tolerance:g}"
     )
 
 
-def _values(golden: Golden) -> dict[str, float]:
-    values = {"head logit": golden.head_logit, "mean frame logit": golden.frame_logit_mean}
-    for i in range(GOLDEN_CROPS):
-        values[f"logit of crop {i}"] = golden.encoder_logits[i]
-        values[f"mean where-map of crop {i}"] = golden.where_means[i]
-        values |= {f"feature {k} of crop {i}": value for k, value in enumerate(golden.features[i])}
-    return values
-
-
-def _distance(found: float, expected: float) -> float:
-    distance = abs(found - expected)
-    return distance if math.isfinite(distance) else math.inf
+def _answer(engine: DetectorEngine, seed: int) -> tuple[EncoderOutput, HeadOutput]:
+    encoder, head = engine.encoder_spec, engine.head_spec
+    crops, window = golden_inputs(seed, encoder.crop_px, head.steps, encoder.feature_dim + head.aux_dim)
+    return engine.encode(crops), engine.judge(window)
 
 
 def _bytes(source: np.random.PCG64, count: int) -> npt.NDArray[np.uint8]:

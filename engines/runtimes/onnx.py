@@ -45,6 +45,7 @@ class OnnxRuntime:
         try:
             import onnxruntime
 
+            onnxruntime.disable_telemetry_events()  # On by default in the Windows builds.
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
             options.inter_op_num_threads = 1
