@@ -11,18 +11,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from monitor.types import Quality, Reason, TrackedFace, UInt8Array
-
-CROP_MARGIN = 1.5
-"""The crop is this many times as wide as the face box."""
+from monitor.crops import CROP_SCALE
+from monitor.types import Float32Array, Quality, Reason, TrackedFace, UInt8Array
 
 GREY_PX = 96
 """Sharpness is measured on the face brought to this size, so that it means the same for every crop size."""
 
 SIGNATURE_PX = 16
 
-REPEAT_MEAN_DIFF = 0.04
-"""Two signatures show the same picture where their mean absolute difference (grey levels) is at most this."""
+REPEAT_CROP_DIFF = 0.04
+"""Two signatures show the same picture where their mean absolute difference (grey levels) is at most this. Live
+faces at 60 kbit/s H.264 differ by 0.08 or more; but so do repeats while the smoothed crop still settles."""
+REPEAT_FRAME_DIFF = 0.08
+"""The same for the pixels of the frame itself, where repeats differ by 0 and live faces by 0.14 or more."""
+_STILL_GRID = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +41,8 @@ class SampleQuality:
     """Mean luma of the inner face, 0..255."""
     signature: UInt8Array = field(repr=False)
     """uint8 (16, 16): the inner face in grey, very small, to recognise a repeated picture."""
+    still: bool | None = None
+    """Whether the frame repeats the one before round this face, where that was compared (`TrackedFace.still`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Gates:
     max_yaw_deg: float = 45.0
     min_rate_hz: float = 10.0
     """Distinct pictures a second; a source within 5 % of it passes, for no camera keeps time exactly."""
-    min_blur: float = 0.6
+    min_blur: float = 0.7
     min_luma: float = 25.0
     max_gap_s: float = 0.35
     """A longer hole between two samples starts the window anew."""
@@ -90,6 +94,7 @@ def measure(face: TrackedFace) -> SampleQuality:
         blur=_blur(grey),
         luma=float(grey.mean()),
         signature=np.asarray(signature, np.uint8),
+        still=face.still,
     )
 
 
@@ -107,10 +112,26 @@ def reasons_for(sample: SampleQuality, gates: Gates) -> tuple[Reason, ...]:
     return tuple(reasons)
 
 
-def same_picture(one: SampleQuality, other: SampleQuality) -> bool:
-    """True where the two show exactly or almost exactly the same picture: the stream stood still between them."""
-    difference = np.abs(one.signature.astype(np.int16) - other.signature.astype(np.int16))
-    return float(difference.mean()) <= REPEAT_MEAN_DIFF
+def same_picture(before: SampleQuality, sample: SampleQuality) -> bool:
+    """True where `sample` shows exactly or almost exactly the picture of the sample `before` it. What the frames
+    say (`still`) goes before what the crops say, for a crop may move over a picture that stands still."""
+    if sample.still is not None:
+        return sample.still
+    difference = np.abs(before.signature.astype(np.int16) - sample.signature.astype(np.int16))
+    return float(difference.mean()) <= REPEAT_CROP_DIFF
+
+
+def stood_still(before: UInt8Array, image: UInt8Array, box_px: Float32Array) -> bool | None:
+    """Whether two frames, uint8 (H, W, 3), are the same within a face box; None where they cannot be compared
+    (another size, or the box lies outside). Reads about 64 x 64 pixels."""
+    if before.shape != image.shape:
+        return None
+    x0, y0, x1, y1 = (int(v) for v in np.clip(np.round(box_px), 0, [*image.shape[1::-1]] * 2))
+    if x1 <= x0 or y1 <= y0:
+        return None
+    step = max(1, (y1 - y0) // _STILL_GRID)
+    one, other = (frame[y0:y1:step, x0:x1:step].astype(np.int16) for frame in (before, image))
+    return float(np.abs(one - other).mean()) <= REPEAT_FRAME_DIFF
 
 
 def summarise(samples: Sequence[SampleQuality], rate_hz: float, gates: Gates) -> Quality:
@@ -141,7 +162,7 @@ def _inner_grey(crop: UInt8Array) -> UInt8Array:
     import cv2
 
     size = crop.shape[0]
-    margin = round(size * (1.0 - 1.0 / CROP_MARGIN) / 2.0)
+    margin = round(size * (1.0 - 1.0 / CROP_SCALE) / 2.0)
     inner = np.ascontiguousarray(crop[margin : size - margin, margin : size - margin])
     grey = cv2.cvtColor(inner, cv2.COLOR_RGB2GRAY)
     shrink = cv2.INTER_AREA if grey.shape[0] > GREY_PX else cv2.INTER_LINEAR

@@ -14,13 +14,13 @@ from types import MappingProxyType
 
 from monitor.evidence import MAX_LOGIT, Coverage, OperatingPoint, sigmoid
 from monitor.types import Alert, Quality, Reason, Refusal, State, TrackStatus, WindowScore
+from monitor.windows import commonest
 
 LEAD_SHARE = 0.2
 """A person leads a recording only with this share of the longest person's judged time ..."""
 LEAD_S = 10.0
 """... or with so many judged seconds."""
 MIN_WINDOWS = 2
-MAX_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +92,19 @@ class Tally:
         self._parts: dict[int, list[_Part]] = {}
 
     def on_score(self, score: WindowScore) -> None:
-        """One judged window. Ignored where it began before the person's last cut."""
+        """One judged window; it goes to the part in which it began, however late it comes."""
         part = self._part(score.track_id, score.start_ns, score.end_ns)
-        if part.cut_ns is not None and score.start_ns < part.cut_ns:
-            return
         part.logit_sum += min(max(score.logit, -MAX_LOGIT), MAX_LOGIT)
         part.windows.append(WindowSummary(score.start_ns / 1e9, score.end_ns / 1e9, score.suspicion, score.quality))
         part.coverage.add(score.start_ns, score.end_ns, judged=True)
 
     def on_refusal(self, refusal: Refusal) -> None:
-        """One window that must not be judged."""
-        part = self._part(refusal.track_id, refusal.start_ns, refusal.end_ns)
+        """One window that must not be judged; it goes to the part in which it ended, for it may report the cut."""
+        part = self._part(refusal.track_id, refusal.end_ns, refusal.end_ns)
+        start_ns = refusal.start_ns if part.cut_ns is None else max(refusal.start_ns, part.cut_ns)
+        part.start_ns = min(part.start_ns, start_ns)
         part.refusals.update(refusal.reasons)
-        part.coverage.add(refusal.start_ns, refusal.end_ns, judged=False)
+        part.coverage.add(start_ns, refusal.end_ns, judged=False)
 
     def on_status(self, status: TrackStatus) -> None:
         """What the tracker says of one person in one frame. A cut starts a new part."""
@@ -137,22 +137,22 @@ class Tally:
         counts: Counter[Reason] = Counter()
         for track in tracks:
             counts.update(track.refusals or dict.fromkeys(track.reasons, 1))
-        reasons = _commonest(counts) or (Reason.NO_FACE,)
+        reasons = commonest(counts.elements()) or (Reason.NO_FACE,)
         return FileSummary(State.CANNOT_TELL, None, None, coverage, reasons)
 
     def _part(self, track_id: int, start_ns: int, end_ns: int) -> _Part:
+        """The part in which something that began at `start_ns` belongs."""
         parts = self._parts.setdefault(track_id, [])
         if not parts:
             parts.append(_Part(track_id, 0, start_ns, end_ns))
-        part = parts[-1]
-        part.start_ns = min(part.start_ns, start_ns) if part.cut_ns is None else part.start_ns
-        part.end_ns = max(part.end_ns, end_ns)
+        part = next((p for p in reversed(parts) if p.cut_ns is None or start_ns >= p.cut_ns), parts[0])
+        part.start_ns, part.end_ns = min(part.start_ns, start_ns), max(part.end_ns, end_ns)
         return part
 
     def _summary(self, part: _Part, opened: Iterable[tuple[int, int]]) -> TrackSummary:
         score = sigmoid(part.logit_sum / len(part.windows)) if part.windows else None
         alerted = any(track == part.track_id and part.start_ns <= ns <= part.end_ns for track, ns in opened)
-        reasons = _commonest(part.refusals) or _commonest(part.statuses)
+        reasons = commonest(part.refusals.elements()) or commonest(part.statuses.elements())
         if score is None and not reasons:
             reasons = (Reason.TOO_SHORT,)
         return TrackSummary(
@@ -194,8 +194,3 @@ def worst_track(tracks: Iterable[TrackSummary]) -> TrackSummary | None:
 
 def _appearance(part: _Part) -> tuple[int, int, int]:
     return (part.start_ns, part.track_id, part.part)
-
-
-def _commonest(counts: Mapping[Reason, int]) -> tuple[Reason, ...]:
-    order = list(Reason)
-    return tuple(sorted(counts, key=lambda r: (-counts[r], order.index(r)))[:MAX_REASONS])

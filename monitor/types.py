@@ -137,6 +137,8 @@ class TrackedFace:
     """uint8 (S, S, 3) RGB."""
     crop_to_frame: Float32Array
     """float32 (2, 3): homogeneous crop pixel -> frame pixel."""
+    still: bool | None = None
+    """Whether the frame shows the same picture round this face as the sampled frame before; None if not compared."""
 
     def __post_init__(self) -> None:
         size = self.crop.shape[0]
