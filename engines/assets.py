@@ -213,9 +213,9 @@ def _remedy(asset: Asset) -> str:
 
 
 def main() -> int:
-    """Fetch and check the face model; the exit status is 0, or 4 with one line on standard error."""
+    """Fetch and check the face model and print its path. The exit status is 0, or 4 with the reason on stderr."""
     try:
-        path = fetch_face_landmarker(lambda sentence: print(f"  {sentence}", flush=True))
+        path = fetch_face_landmarker(lambda sentence: print(f"unmask: {sentence}", file=sys.stderr, flush=True))
     except AssetError as error:
         print(f"unmask: {error}", file=sys.stderr)
         return error.exit_code
