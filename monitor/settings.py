@@ -23,7 +23,9 @@ from monitor.errors import SettingsError
 
 ENV_PREFIX = "UNMASK_"
 
-RESERVED_ENV: frozenset[str] = frozenset({"UNMASK_ASSETS", "UNMASK_DEBUG", "UNMASK_VENV", "UNMASK_OFFLINE"})
+RESERVED_ENV: frozenset[str] = frozenset(
+    {"UNMASK_ASSETS", "UNMASK_DEBUG", "UNMASK_SHARED", "UNMASK_VENV", "UNMASK_OFFLINE"}
+)
 """Variables with our prefix that are no settings: where models lie, tracebacks, and what the scripts read."""
 
 MAX_FILE_BYTES = 64 * 1024

@@ -1,0 +1,341 @@
+"""A recorded file from end to end: lossless, as fast as the machine can, and with the same result every time.
+
+    decode thread --Frame--> perceive thread --Perceived--> infer (the caller's thread) -> Analysis -> JSON
+
+The same stages as in a live call, joined by mailboxes that block instead of dropping, with the media timeline as
+the only clock of the verdict.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from monitor.clock import Clock, MonotonicClock
+from monitor.health import StageMeter
+from monitor.inference import Inference
+from monitor.mailbox import BlockingMailbox, Closed
+from monitor.perceive import Perceived
+from monitor.sampling import FrameSampler
+from monitor.settings import Settings
+from monitor.sources.base import Source
+from monitor.stages import (
+    Models,
+    PerceiverLike,
+    Region,
+    load_models,
+    make_inference,
+    make_perceiver,
+    open_address,
+    operating_point,
+)
+from monitor.summary import FileSummary, Tally, TrackSummary
+from monitor.types import Alert, CueReading, Frame, SourceInfo, StageHealth
+from monitor.verdict import OperatingPoint
+
+Progress = Callable[[float, float | None], None]
+"""Is told how many seconds of the recording are done, and of how many, where that is known."""
+
+Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
+
+MAX_ALERTS = 1000
+_POLL_S = 0.5
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What judged: the model card's id, the sha256 of its two graphs, and the runtime they ran on."""
+
+    id: str
+    sha256: str
+    head_sha256: str
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long it took. `realtime_factor` is seconds of recording a second of work, without loading the models."""
+
+    wall_s: float
+    realtime_factor: float
+    frames_read: int
+    frames_sampled: int
+    stages: tuple[StageHealth, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """What a recording says. Times are seconds on its own timeline."""
+
+    uri: str
+    source: SourceInfo
+    region: Region | None
+    model: ModelInfo
+    duration_s: float
+    """Of what was read."""
+    incomplete: str | None
+    """Why only a part could be read, or None."""
+    summary: FileSummary
+    tracks: tuple[TrackSummary, ...]
+    cues: tuple[CueReading, ...]
+    """The strongest reading of each cue of each person."""
+    alerts: tuple[Alert, ...]
+    timing: Timing
+
+    def to_json(self) -> Json:
+        """The document `unmask.analysis/1`, ready for `json.dumps`; see `monitor.sinks.document`."""
+        from monitor.sinks.document import analysis_to_json
+
+        return analysis_to_json(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileStages:
+    """The parts of one analysis; see `monitor.stages.Stages`."""
+
+    perceiver: Callable[[], PerceiverLike]
+    inference: Callable[[], Inference]
+    model: ModelInfo
+    point: OperatingPoint
+
+
+def analyze_file(
+    path: str | Path,
+    settings: Settings,
+    region: Region | None = None,
+    progress: Progress | None = None,
+    *,
+    models: Models | None = None,
+) -> Analysis:
+    """Judge a recording. `models` that are loaded already serve many files and stay open.
+
+    Raises SourceError where nothing of it can be read or the address is not of a file, AssetError, EngineError.
+    """
+    clock = MonotonicClock()
+    source = _open_file(path, settings, clock, region)
+    own = models is None
+    try:
+        models = load_models(settings) if models is None else models
+    except BaseException:
+        source.close()
+        raise
+    try:
+        return run(str(path), source, file_stages(models, settings, clock), settings, region, progress, clock)
+    finally:
+        if own:
+            models.close()
+
+
+def file_stages(models: Models, settings: Settings, clock: Clock) -> FileStages:
+    """The real parts around models that are open already."""
+    card, choice = models.card, models.choice
+    return FileStages(
+        lambda: make_perceiver(models.face_asset, card, settings, live=False),
+        lambda: make_inference(card, choice, settings, clock, own_engine=False, max_closed_alerts=MAX_ALERTS),
+        ModelInfo(card.id, card.encoder.sha256, card.head.sha256, choice.engine.name),
+        operating_point(card, settings),
+    )
+
+
+def _open_file(path: str | Path, settings: Settings, clock: Clock, region: Region | None) -> Source:
+    text = str(path)
+    uri = text if text.lower().startswith("file:") else f"file:{text}"
+    return open_address(uri, settings, clock, region)
+
+
+# ------------------------------------------------------------------------------------------ the run
+
+
+class _Relay(threading.Thread, Generic[T]):
+    """A thread that fills a mailbox from a generator, closes it at the end, and keeps the error for the caller."""
+
+    def __init__(self, name: str, work: Callable[[], Generator[T]]) -> None:
+        super().__init__(name=f"unmask-{name}", daemon=True)
+        self.out: BlockingMailbox[T] = BlockingMailbox()
+        self.error: BaseException | None = None
+        self._work = work
+
+    def run(self) -> None:
+        try:
+            with closing(self._work()) as values:
+                for value in values:
+                    self.out.put(value)
+        except Closed:
+            pass
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.out.close()
+
+
+@contextmanager
+def _running(source: Source, *relays: _Relay[Any]) -> Iterator[None]:
+    """Run the relays' threads; at the end, or on an error, the source is closed and all of them have ended."""
+    for relay in relays:
+        relay.start()
+    try:
+        yield
+    finally:
+        source.close()
+        for relay in relays:
+            relay.out.close()
+        for relay in relays:
+            relay.join()
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What the decode thread knows at its end."""
+
+    frames_read: int = 0
+    frames_sampled: int = 0
+    last_ns: int = 0
+    meter: StageMeter = field(kw_only=True)
+
+
+def run(
+    uri: str,
+    source: Source,
+    parts: FileStages,
+    settings: Settings,
+    region: Region | None = None,
+    progress: Progress | None = None,
+    clock: Clock | None = None,
+) -> Analysis:
+    """Judge an open source of a file, and close it: `analyze_file` with every part given."""
+    clock = clock if clock is not None else MonotonicClock()
+    began_ns = clock.now_ns()
+    reading = _Reading(meter=StageMeter("decode", clock))
+    perceive_meter, infer_meter = StageMeter("perceive", clock), StageMeter("infer", clock)
+
+    decode = _Relay("decode", lambda: _sampled(source, settings.sample_rate_hz, reading, clock))
+    perceive = _Relay("perceive", lambda: _perceived(parts.perceiver, decode.out, perceive_meter))
+    tally, cues = Tally(parts.point), _StrongestCues()
+    with closing(source), closing(parts.inference()) as inference, _running(source, decode, perceive):
+        while (look := _take(perceive.out)) is not None:
+            media_ns, perceived = look
+            infer_meter.offered()
+            with infer_meter.working():
+                _infer(inference, perceived, media_ns, tally, cues)
+            if progress is not None:
+                progress(media_ns / 1e9, source.info.duration_s)
+    for thread in (decode, perceive):
+        if thread.error is not None:
+            raise thread.error
+    wall_s = max((clock.now_ns() - began_ns) / 1e9, 1e-6)
+    duration_s = _duration_s(reading, source.info)
+    alerts = _alerts(inference)
+    tracks = tally.tracks(alerts)
+    meters = (reading.meter, perceive_meter, *inference.meters, infer_meter)
+    return Analysis(
+        uri=uri,
+        source=source.info,
+        region=region,
+        model=parts.model,
+        duration_s=duration_s,
+        incomplete=source.incomplete,
+        summary=tally.file(tracks),
+        tracks=tracks,
+        cues=cues.readings(),
+        alerts=alerts,
+        timing=Timing(
+            wall_s=wall_s,
+            realtime_factor=duration_s / wall_s,
+            frames_read=reading.frames_read,
+            frames_sampled=reading.frames_sampled,
+            stages=tuple(replace(meter.health(), alive=False) for meter in meters),
+        ),
+    )
+
+
+def _sampled(source: Source, rate_hz: float, reading: _Reading, clock: Clock) -> Generator[Frame]:
+    """The frames to look at, and the decoder's time for each."""
+    sampler = FrameSampler(rate_hz)
+    asked_ns = clock.now_ns()
+    for frame in source.frames():
+        reading.meter.offered()
+        reading.frames_read += 1
+        reading.last_ns = max(reading.last_ns, frame.media_ns)
+        if sampler.take(frame.media_ns):
+            reading.meter.took((clock.now_ns() - asked_ns) / 1e6)
+            reading.meter.passed()
+            reading.frames_sampled += 1
+            yield frame
+            asked_ns = clock.now_ns()
+
+
+def _perceived(
+    make: Callable[[], PerceiverLike], frames: BlockingMailbox[Frame], meter: StageMeter
+) -> Generator[tuple[int, Perceived]]:
+    try:
+        perceiver = make()
+        try:
+            while True:
+                frame = frames.take()
+                meter.offered()
+                with meter.working():
+                    perceived = perceiver.step(frame)
+                yield frame.media_ns, perceived
+        except Closed:
+            return
+        finally:
+            perceiver.close()
+    finally:
+        frames.close()
+
+
+def _take(mailbox: BlockingMailbox[T]) -> T | None:
+    """The next value, None at the end. Waits in slices, so that Ctrl-C is heard on every system."""
+    while True:
+        try:
+            return mailbox.take(_POLL_S)
+        except TimeoutError:
+            continue
+        except Closed:
+            return None
+
+
+def _infer(inference: Inference, perceived: Perceived, media_ns: int, tally: Tally, cues: _StrongestCues) -> None:
+    outcome = inference.step(perceived, media_ns)
+    for status in perceived.statuses:
+        tally.on_status(status)
+    for refusal in outcome.refusals:
+        tally.on_refusal(refusal)
+    for score in outcome.scores:
+        tally.on_score(score)
+    cues.add(outcome.readings)
+
+
+class _StrongestCues:
+    """Of each cue of each person the reading that is farthest from that person's normal, else the last one."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, str], CueReading] = {}
+
+    def add(self, readings: Iterable[CueReading]) -> None:
+        for reading in readings:
+            key = (reading.track_id, reading.name)
+            before = self._kept.get(key)
+            if before is None or abs(reading.z or 0.0) >= abs(before.z or 0.0):
+                self._kept[key] = reading
+
+    def readings(self) -> tuple[CueReading, ...]:
+        return tuple(self._kept[key] for key in sorted(self._kept))
+
+
+def _alerts(inference: Inference) -> tuple[Alert, ...]:
+    opened, closed = inference.alerts()
+    return tuple(sorted((*opened, *closed), key=lambda alert: alert.alert_id))
+
+
+def _duration_s(reading: _Reading, info: SourceInfo) -> float:
+    """Seconds that were read: to the end of the last picture."""
+    if reading.frames_read == 0:
+        return 0.0
+    return reading.last_ns / 1e9 + (1.0 / info.fps if info.fps else 0.0)

@@ -1,0 +1,142 @@
+"""The parts of the pipeline, and how the real ones are made: the seams at which tests put in their own.
+
+model card, face model, settings -> Perceiver and Inference, each made on the thread that will own it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from engines.card import ModelCard, load_card
+from engines.card import OperatingPoint as CardPoint
+from engines.choose import Choice
+from monitor.clock import Clock
+from monitor.evidence import OperatingPoint
+from monitor.inference import Inference
+from monitor.perceive import Perceived
+from monitor.settings import Settings
+from monitor.sources.base import Source
+from monitor.types import Frame
+
+Region = tuple[float, float, float, float]
+"""x, y, w, h as fractions of the frame."""
+
+PERCEIVE_SHARE = 0.75
+"""Share of a sampling period that following faces may take in a live call."""
+
+
+class PerceiverLike(Protocol):
+    """What the pipeline needs of `monitor.perceive.Perceiver`."""
+
+    def step(self, frame: Frame) -> Perceived: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """How to make each part. Each is called on the thread that uses the part, and may take seconds.
+
+    They raise SourceError, AssetError or EngineError.
+    """
+
+    source: Callable[[], Source]
+    perceiver: Callable[[], PerceiverLike]
+    inference: Callable[[], Inference]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Models:
+    """What is loaded once and may serve many streams, one after another."""
+
+    card: ModelCard
+    face_asset: Path
+    choice: Choice
+    """The detector's engine and why it was chosen."""
+
+    def close(self) -> None:
+        self.choice.engine.close()
+
+
+def load_models(settings: Settings) -> Models:
+    """Check and load everything that the main job needs. Raises AssetError or EngineError."""
+    from engines.assets import face_landmarker
+    from engines.choose import choose
+
+    asset, card = face_landmarker(), load_card()
+    return Models(card, asset, choose(card, settings.runtime, settings.threads))
+
+
+def open_address(uri: str, settings: Settings, clock: Clock, region: Region | None = None) -> Source:
+    """Open a source address with the user's settings. Raises SourceError."""
+    from monitor.sources import open_source
+
+    return open_source(uri, clock=clock, max_frame_px=settings.max_frame_px, region=region)
+
+
+def make_perceiver(asset: Path, card: ModelCard, settings: Settings, *, live: bool) -> PerceiverLike:
+    """The real perceiver; `live` gives it a budget of time a frame, so that a crowd cannot make it late."""
+    from monitor.perceive import Perceiver
+
+    budget_ms = 1e3 / settings.sample_rate_hz * PERCEIVE_SHARE if live else None
+    return Perceiver(asset, budget_ms=budget_ms, min_face_px=settings.min_face_px, crop_px=card.encoder.crop_px)
+
+
+def make_inference(
+    card: ModelCard,
+    choice: Choice,
+    settings: Settings,
+    clock: Clock,
+    *,
+    own_engine: bool = True,
+    max_closed_alerts: int = 20,
+) -> Inference:
+    """The real infer stage on an engine that is already open; closes it at the end where it owns it."""
+    from monitor.cues.reader import CueReader
+    from monitor.detector import Detector
+    from monitor.quality import Gates
+    from monitor.verdict import Judge
+    from monitor.windows import WindowBuilder
+
+    gates = Gates.from_settings(
+        min_face_px=settings.min_face_px, max_yaw_deg=settings.max_yaw_deg, min_rate_hz=settings.min_rate_hz
+    )
+    return Inference(
+        Detector(choice.engine, card),
+        WindowBuilder(gates, steps=card.head.steps, hop_frames=settings.hop_frames),
+        Judge(operating_point(card, settings), max_closed_alerts=max_closed_alerts),
+        gates=gates,
+        cues=CueReader(hop_frames=settings.hop_frames),
+        clock=clock,
+        on_close=choice.engine.close if own_engine else None,
+    )
+
+
+def operating_point(card: ModelCard, settings: Settings) -> OperatingPoint:
+    """The card's thresholds for the user's sensitivity, as the judge reads them."""
+    point: CardPoint = card.operating_points[settings.sensitivity.value]
+    return OperatingPoint(
+        cusum_h=point.cusum_h,
+        cusum_drift=point.cusum_drift,
+        low=card.thresholds.low,
+        high=card.thresholds.high,
+        false_alarms_per_hour=point.false_alarms_per_hour,
+    )
+
+
+def live_stages(uri: str, settings: Settings, clock: Clock, region: Region | None = None) -> Stages:
+    """The real parts for `watch`: faces and detector load side by side, each on its own thread."""
+    from engines.assets import face_landmarker
+    from engines.choose import choose
+
+    def perceiver() -> PerceiverLike:
+        return make_perceiver(face_landmarker(), load_card(), settings, live=True)
+
+    def inference() -> Inference:
+        card = load_card()
+        return make_inference(card, choose(card, settings.runtime, settings.threads), settings, clock)
+
+    return Stages(lambda: open_address(uri, settings, clock, region), perceiver, inference)
