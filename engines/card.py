@@ -249,7 +249,7 @@ def _parse(path: Path) -> ModelCard:
         raise AssetError(f"model card {path}: found no such file, expected the detector's card; {_REPAIR}") from None
     except OSError as error:
         raise AssetError(f"model card {path}: cannot be read ({error.strerror}); check its permissions") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AssetError(f"model card {path}: expected TOML in UTF-8, found: {error}; {_REPAIR}") from None
     if "folder" in raw:
         raise AssetError(f"model card {path}: found the unknown key 'folder'; remove it")

@@ -193,7 +193,7 @@ def expected_golden(seed: int = GOLDEN_SEED) -> Golden:
 
 
 def write_any_width(path: Path) -> None:
-    """A graph of free width: x float32 (N, ?) times a matrix of 3 rows, so that a width of 4 fails inside the library."""
+    """A graph of free width: x float32 (N, ?) times a matrix of 3 rows, so that a width of 4 fails inside."""
     onnx = pytest.importorskip("onnx", reason="the package onnx is not installed")
     helper, np_helper, proto = onnx.helper, onnx.numpy_helper, onnx.TensorProto
     graph = helper.make_graph(
