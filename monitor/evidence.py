@@ -168,9 +168,10 @@ class Coverage:
         first, last = start_ns // self.CELL_NS, max(start_ns, end_ns - 1) // self.CELL_NS
         if self._cells and last < self._newest - self.KEEP_CELLS:
             self._settle(self._newest + 1)
-            self._newest = last
+        unknown = self._newest + 1 if self._cells else first
         self._newest = max(self._newest, last) if self._cells else last
-        oldest = self._newest - self.KEEP_CELLS
+        oldest = self._newest - self.KEEP_CELLS + 1
+        self._count(judged, max(0, oldest - max(first, unknown)))
         for cell in range(max(first, oldest), last + 1):
             self._cells[cell] = self._cells.get(cell, False) or judged
         self._settle(oldest)
@@ -192,6 +193,10 @@ class Coverage:
 
     def _settle(self, before: int) -> None:
         for cell in [c for c in self._cells if c < before]:
-            judged = self._cells.pop(cell)
-            self._judged += judged
-            self._refused += not judged
+            self._count(self._cells.pop(cell), 1)
+
+    def _count(self, judged: bool, cells: int) -> None:
+        if judged:
+            self._judged += cells
+        else:
+            self._refused += cells

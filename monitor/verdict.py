@@ -130,7 +130,10 @@ class Judge:
             return
         if status.cut:
             self._forget(status, at_ns)
-        person = self._person(status.track_id, at_ns, status.media_ns, seen=status.reason is not Reason.NO_FACE)
+        missing = status.reason is Reason.NO_FACE
+        if missing and status.track_id not in self._people:
+            return
+        person = self._person(status.track_id, at_ns, status.media_ns, seen=not missing)
         if person is None:
             return
         before = person.status_media_ns if person.status_media_ns is not None else status.media_ns
