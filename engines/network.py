@@ -13,10 +13,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from engines.window_input import AUX_DIM
+
 FEATURE_DIM = 256
 ENCODER_DIM = FEATURE_DIM + 1
 """The feature and, as its last column, the frame's own logit."""
-AUX_DIM = 4
 STEPS = 32
 
 _STAGES = (

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engines.window_input import CROP_SCALE
 from monitor.types import Float32Array, UInt8Array
 
-CROP_SCALE = 1.5
-"""Side of the crop in face sizes (`FaceObservation.face_px`)."""
+__all__ = ["CROP_PX", "CROP_SCALE", "Square", "crop", "follow"]
+
 CROP_PX = 144
 """Side of the crop that the shipped detector reads."""
 SMOOTHING = 0.1

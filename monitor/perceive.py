@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from monitor import appearance
 from monitor.crops import CROP_PX, CROP_SCALE, Square, crop, follow
 from monitor.faces import Detection, FaceFinder, Tile, plan_tiles
+from monitor.quality import stood_still
 from monitor.tracks import (
     CONFIRM_SAMPLES,
     LOST_S,
@@ -79,6 +79,7 @@ class Perceiver:
         self._shape: tuple[int, int] = (0, 0)
         self._cursor = 0
         self._thumbnail: UInt8Array | None = None
+        self._before: UInt8Array | None = None
         self._read_ms = 12.0
 
     def close(self) -> None:
@@ -107,6 +108,7 @@ class Perceiver:
         self._part_those_who_share_a_face(crops)
         self._find_new(frame, full_scan, crops)
         ended.extend(self._forget(now))
+        self._before = image
         return Perceived(
             faces=tuple(crops[k] for k in sorted(crops)),
             statuses=tuple(self._statuses(frame, crops, ended)),
@@ -188,6 +190,7 @@ class Perceiver:
                 observation=observation,
                 crop=picture,
                 crop_to_frame=matrix,
+                still=None if self._before is None else stood_still(self._before, frame.image, observation.box_px),
             )
         return verdict
 

@@ -11,11 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from monitor.crops import CROP_SCALE
+from engines.window_input import inner_grey, log_sharpness
 from monitor.types import Float32Array, Quality, Reason, TrackedFace, UInt8Array
-
-GREY_PX = 96
-"""Sharpness is measured on the face brought to this size, so that it means the same for every crop size."""
 
 SIGNATURE_PX = 16
 
@@ -76,22 +73,16 @@ class Gates:
         return cls(min_face_px=float(min_face_px), max_yaw_deg=float(max_yaw_deg), min_rate_hz=float(min_rate_hz))
 
 
-def blur_and_luma(crop: UInt8Array) -> tuple[float, float]:
-    """Sharpness and light of the inner face of a crop, uint8 (S, S, 3) RGB; see `SampleQuality`."""
-    grey = _inner_grey(crop)
-    return _blur(grey), float(grey.mean())
-
-
 def measure(face: TrackedFace) -> SampleQuality:
     """Take the figures of one face. Costs about a tenth of a millisecond."""
     import cv2
 
-    grey = _inner_grey(face.crop)
+    grey = inner_grey(face.crop)
     signature = cv2.resize(grey, (SIGNATURE_PX, SIGNATURE_PX), interpolation=cv2.INTER_AREA)
     return SampleQuality(
         face_px=face.observation.face_px,
         yaw_deg=face.observation.yaw_deg,
-        blur=_blur(grey),
+        blur=log_sharpness(grey),
         luma=float(grey.mean()),
         signature=np.asarray(signature, np.uint8),
         still=face.still,
@@ -155,21 +146,3 @@ def summarise(samples: Sequence[SampleQuality], rate_hz: float, gates: Gates) ->
 
 def _median(values: Sequence[float]) -> float:
     return float(np.median(np.asarray(values, np.float64)))
-
-
-def _inner_grey(crop: UInt8Array) -> UInt8Array:
-    """The central face box of the crop, without its margin: uint8 (96, 96) grey."""
-    import cv2
-
-    size = crop.shape[0]
-    margin = round(size * (1.0 - 1.0 / CROP_SCALE) / 2.0)
-    inner = np.ascontiguousarray(crop[margin : size - margin, margin : size - margin])
-    grey = cv2.cvtColor(inner, cv2.COLOR_RGB2GRAY)
-    shrink = cv2.INTER_AREA if grey.shape[0] > GREY_PX else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(grey, (GREY_PX, GREY_PX), interpolation=shrink), np.uint8)
-
-
-def _blur(grey: UInt8Array) -> float:
-    import cv2
-
-    return float(np.log10(float(cv2.Laplacian(grey, cv2.CV_32F).var()) + 1e-3))

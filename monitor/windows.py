@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from engines.window_input import aux_rows
 from monitor.quality import Gates, SampleQuality, reasons_for, same_picture, summarise
 from monitor.types import Float32Array, Quality, Reason, Refusal, Window
 
-AUX_DIM = 4
-NOMINAL_DT_S = 1.0 / 15.0
 FIRST_FILL_S = 4.0
 """A ring that is not full after this long (a 10 Hz source takes 3.1 s) is refused aloud instead of 'warming up'."""
 REFUSAL_EVERY_S = 1.0
@@ -38,33 +37,6 @@ class Sample:
     feature: Float32Array
     """float32 (D,): the encoder's row, without the auxiliary features."""
     quality: SampleQuality
-
-
-def aux_row(dt_s: float, face_px: float, blur: float, luma: float) -> Float32Array:
-    """What the head is told beside the encoder's row: float32 (4,), the same in training and product.
-
-    `dt_s` since the sample before, `face_px`, `blur` and `luma` as in `SampleQuality`; each scaled to about -2..2
-    and bounded, so that an odd picture cannot drive the head out of its range.
-    """
-    row = (
-        min(max(dt_s, 0.0), 0.35) * 10.0,
-        np.log2(min(max(face_px, 8.0), 2048.0) / 96.0),
-        min(max(blur, -1.0), 5.0) - 2.5,
-        luma / 128.0 - 1.0,
-    )
-    return np.asarray(row, np.float32)
-
-
-def aux_rows(
-    media_ns: npt.ArrayLike, face_px: Sequence[float], blur: Sequence[float], luma: Sequence[float]
-) -> Float32Array:
-    """`aux_row` of every step of a window, float32 (T, 4). The first step takes the second's `dt_s` (1/15 s where
-    there is none), so that a window does not depend on what went before it."""
-    times_s = np.asarray(media_ns, np.int64).astype(np.float64) / 1e9
-    dt_s = np.diff(times_s)
-    first = dt_s[0] if len(dt_s) else NOMINAL_DT_S
-    steps = zip(np.concatenate([[first], dt_s]), face_px, blur, luma, strict=True)
-    return np.stack([aux_row(float(d), f, b, u) for d, f, b, u in steps])
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from engines.window_input import AUX_DIM
 from monitor.clock import Clock
 from monitor.detector import Encoded
 from monitor.errors import UnmaskError
@@ -33,7 +34,7 @@ from monitor.types import (
     WindowScore,
 )
 from monitor.verdict import Judge
-from monitor.windows import AUX_DIM, WindowBuilder
+from monitor.windows import WindowBuilder
 
 POINT = OperatingPoint(cusum_h=6.0, cusum_drift=0.5, low=0.5, high=0.9)
 FEATURE_DIM = 8

@@ -19,9 +19,9 @@ from engines.forge.families import Clip, Family
 from engines.forge.masks import Image, Rng
 from engines.forge.nuisances import Nuisance, through
 from engines.forge.pairs import WHERE_STRIDE, Pair, draw_family, make_pair
+from engines.window_input import CROP_SCALE
 
 CORPUS_SCALE = 2.0
-CROP_SCALE = 1.5
 _VALIDATION_SHARE = 0.15
 _STILL_VALIDATION = 300
 
