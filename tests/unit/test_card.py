@@ -294,6 +294,23 @@ def test_computing_and_checking_agree(tmp_path: Path) -> None:
     assert _golden_of(card) == card.golden
 
 
+def test_the_tolerance_is_far_below_what_the_crops_differ_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tolerance(scale: float) -> float:
+        weights = onnx_graphs.encoder_weights() * np.float32(scale)
+        with monkeypatch.context() as patch:
+            patch.setattr(onnx_graphs, "encoder_weights", lambda: weights)
+            with open_engine(ScriptedRuntime("x"), card) as engine:
+                golden = compute_golden(engine, seed=card.golden.seed)
+        spread = max(golden.encoder_logits) - min(golden.encoder_logits)
+        assert golden.tolerance == pytest.approx(min(max(spread / 20, 1e-4), 0.02))
+        return golden.tolerance
+
+    card = write_scripted_detector(tmp_path)
+    assert tolerance(1000.0) == 0.02
+    assert tolerance(1e-6) == 1e-4
+    assert 1e-4 < tolerance(1.0) < 0.02
+
+
 GOLDEN_PARTS = {
     "logit of crop 2": lambda g: replace(g, encoder_logits=(*g.encoder_logits[:2], 50.0, g.encoder_logits[3])),
     "mean where-map of crop 0": lambda g: replace(g, where_means=(0.9, *g.where_means[1:])),
