@@ -7,15 +7,14 @@ Scores, refusals, tracker statuses and cue readings come in with the time they b
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from monitor.alerts import AlertBook
 from monitor.evidence import Coverage, Evidence, OperatingPoint
 from monitor.types import (
     Alert,
-    AlertKind,
-    AlertLevel,
     CueReading,
     Reason,
     Refusal,
@@ -24,7 +23,7 @@ from monitor.types import (
     Verdict,
     WindowScore,
 )
-from monitor.wording import Ending, alert_evidence, ending_evidence
+from monitor.wording import Ending
 
 __all__ = ["Judge", "OperatingPoint"]
 
@@ -57,8 +56,6 @@ class _Person:
     since_ns: int
     as_of_ns: int
     media_ns: int
-    not_before_ns: int | None = None
-    """Media time of the last cut: a window that began before it shows someone else."""
     coverage: Coverage = field(default_factory=Coverage)
     state: State = State.WARMING_UP
     answered: bool = False
@@ -71,7 +68,6 @@ class _Person:
     status_media_ns: int | None = None
     box_px: tuple[float, float, float, float] | None = None
     cues: dict[str, tuple[CueReading, int]] = field(default_factory=dict)
-    alert: Alert | None = None
 
 
 class Judge:
@@ -88,9 +84,10 @@ class Judge:
         self._point = point
         self._max_people = max_people
         self._people: OrderedDict[int, _Person] = OrderedDict()
-        self._closed: deque[Alert] = deque(maxlen=max_closed_alerts)
-        self._ended: OrderedDict[int, None] = OrderedDict()
-        self._next_alert_id = 1
+        self._alerts = AlertBook(point.high, max_closed_alerts)
+        self._ended: OrderedDict[int, int] = OrderedDict()
+        self._cuts: OrderedDict[int, int] = OrderedDict()
+        """track_id -> media time of its last cut: a window that began before it shows someone else."""
         self._now_ns = -(1 << 62)
 
     # ------------------------------------------------------------------------------------ what comes in
@@ -98,8 +95,10 @@ class Judge:
     def on_score(self, score: WindowScore, at_ns: int) -> None:
         """One judged window. Ignored where its person has left, or changed since the window began, or where a newer
         window was already judged."""
+        if self._before_cut(score.track_id, score.start_ns):
+            return
         person = self._person(score.track_id, at_ns, score.end_ns)
-        if person is None or (person.not_before_ns is not None and score.start_ns < person.not_before_ns):
+        if person is None:
             return
         if not person.evidence.add(score.logit, at_ns):
             return
@@ -107,13 +106,19 @@ class Judge:
         person.answered = True
         person.score_ns = person.as_of_ns = at_ns
         person.media_ns = score.end_ns
-        self._update_alert(person, at_ns)
+        if person.evidence.alarm:
+            suspicion = person.evidence.suspicion or 0.0
+            self._alerts.signs(person.track_id, at_ns, suspicion, person.evidence.support_s)
+        else:
+            self._alerts.close(person.track_id, at_ns, Ending.SIGNS_GONE)
         self._refresh(person)
 
     def on_refusal(self, refusal: Refusal, at_ns: int) -> None:
         """One window that must not be judged, and why."""
+        if self._before_cut(refusal.track_id, refusal.end_ns):
+            return
         person = self._person(refusal.track_id, at_ns, refusal.end_ns)
-        if person is None or (person.not_before_ns is not None and refusal.end_ns < person.not_before_ns):
+        if person is None:
             return
         person.coverage.add(refusal.start_ns, refusal.end_ns, judged=False)
         person.answered = True
@@ -124,9 +129,7 @@ class Judge:
         """What the tracker says of one person in one frame. A cut forgets everything; an end closes."""
         if status.ended:
             self._leave(status.track_id, at_ns)
-            self._ended[status.track_id] = None
-            while len(self._ended) > MAX_FORGOTTEN:
-                self._ended.popitem(last=False)
+            _note(self._ended, status.track_id, status.media_ns)
             return
         if status.cut:
             self._forget(status, at_ns)
@@ -150,7 +153,7 @@ class Judge:
     def on_cue(self, reading: CueReading, at_ns: int) -> None:
         """A newer reading of a cue replaces the older one. Cues are shown; no state depends on them."""
         person = self._people.get(reading.track_id)
-        if person is None or (person.not_before_ns is not None and reading.start_ns < person.not_before_ns):
+        if person is None or self._before_cut(reading.track_id, reading.start_ns):
             return
         person.cues.pop(reading.name, None)
         person.cues[reading.name] = (reading, at_ns)
@@ -186,13 +189,12 @@ class Judge:
     @property
     def open_alerts(self) -> tuple[Alert, ...]:
         """Oldest first."""
-        alerts = [p.alert for p in self._people.values() if p.alert is not None]
-        return tuple(sorted(alerts, key=lambda a: a.alert_id))
+        return self._alerts.open
 
     @property
     def closed_alerts(self) -> tuple[Alert, ...]:
         """The last closed ones, newest first."""
-        return tuple(self._closed)
+        return self._alerts.closed
 
     @property
     def people(self) -> int:
@@ -225,43 +227,17 @@ class Judge:
 
     def _forget(self, status: TrackStatus, at_ns: int) -> None:
         """The picture of this track may show someone else now."""
-        person = self._people.pop(status.track_id, None)
-        if person is not None:
-            self._close_alert(person, at_ns, Ending.PERSON_CHANGED)
-        fresh = self._person(status.track_id, at_ns, status.media_ns)
-        if fresh is not None:
-            fresh.not_before_ns = status.media_ns
+        self._people.pop(status.track_id, None)
+        self._alerts.close(status.track_id, at_ns, Ending.PERSON_CHANGED)
+        _note(self._cuts, status.track_id, status.media_ns)
+
+    def _before_cut(self, track_id: int, media_ns: int) -> bool:
+        cut_ns = self._cuts.get(track_id)
+        return cut_ns is not None and media_ns < cut_ns
 
     def _leave(self, track_id: int, at_ns: int) -> None:
-        person = self._people.pop(track_id, None)
-        if person is not None:
-            self._close_alert(person, at_ns, Ending.PERSON_LEFT)
-
-    def _update_alert(self, person: _Person, at_ns: int) -> None:
-        suspicion = person.evidence.suspicion or 0.0
-        if not person.evidence.alarm:
-            self._close_alert(person, at_ns, Ending.SIGNS_GONE)
-            return
-        level = AlertLevel.ALARM if suspicion >= self._point.high else AlertLevel.WARNING
-        lasted_s = person.evidence.support_s
-        alert = person.alert
-        if alert is None:
-            text = alert_evidence(lasted_s, suspicion)
-            person.alert = Alert(
-                self._next_alert_id, person.track_id, AlertKind.MANIPULATION, level, at_ns, None, text, suspicion
-            )
-            self._next_alert_id += 1
-            return
-        peak = max(alert.peak_suspicion, suspicion)
-        level = AlertLevel.ALARM if AlertLevel.ALARM in (level, alert.level) else level
-        person.alert = replace(alert, level=level, peak_suspicion=peak, evidence=alert_evidence(lasted_s, peak))
-
-    def _close_alert(self, person: _Person, at_ns: int, ending: Ending) -> None:
-        if person.alert is None:
-            return
-        text = ending_evidence(person.alert.evidence, ending)
-        self._closed.appendleft(replace(person.alert, closed_ns=at_ns, evidence=text))
-        person.alert = None
+        self._people.pop(track_id, None)
+        self._alerts.close(track_id, at_ns, Ending.PERSON_LEFT)
 
     def _fresh(self, person: _Person) -> bool:
         return person.score_ns is not None and self._now_ns - person.score_ns <= _ns(STALE_S)
@@ -314,7 +290,15 @@ class Judge:
         """Sorts the worst first. An open alert leads even while its person cannot be told."""
         order = {State.WARMING_UP: 1, State.CANNOT_TELL: 2}.get(person.state, 0)
         suspicion = person.evidence.suspicion or 0.0
-        return (person.alert is None, order, -suspicion if order == 0 else 0.0, person.track_id)
+        return (person.track_id not in self._alerts, order, -suspicion if order == 0 else 0.0, person.track_id)
+
+
+def _note(times: OrderedDict[int, int], track_id: int, media_ns: int) -> None:
+    """Remember a track's time; the oldest of too many is forgotten."""
+    times[track_id] = media_ns
+    times.move_to_end(track_id)
+    while len(times) > MAX_FORGOTTEN:
+        times.popitem(last=False)
 
 
 def _distinct(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
