@@ -23,8 +23,6 @@ from engines.toml_text import to_toml
 
 SCHEMA: Final = "unmask.model/1"
 CARD_MAX_BYTES = 1 << 20
-WHERE_PX = 20
-"""Side of the encoder's map of where a blend may be."""
 GOLDEN_CROPS = 4
 GOLDEN_FEATURES = 8
 """How many leading feature values of each golden crop are kept."""
@@ -45,13 +43,15 @@ _FIRM = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 @dataclass(frozen=True, kw_only=True, config=_FIRM)
 class EncoderSpec:
-    """The graph crops uint8 (N, crop_px, crop_px, 3) -> feature (N, feature_dim), logit (N,), where (N, 20, 20)."""
+    """The graph crops uint8 (N, crop_px, crop_px, 3) -> feature (N, feature_dim), logit (N,), where (N, w, w)."""
 
     file: GraphFile
     sha256: Sha256
     crop_px: Annotated[int, Field(ge=32, le=512)]
     feature_dim: Annotated[int, Field(ge=GOLDEN_FEATURES, le=4096)]
     """Length of a feature row; its last value is the frame logit."""
+    where_px: Annotated[int, Field(ge=1, le=256)]
+    """Side w of the map of where the picture may be forged."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_FIRM)

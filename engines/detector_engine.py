@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from engines.card import WHERE_PX, EncoderSpec, HeadSpec, ModelCard
+from engines.card import EncoderSpec, HeadSpec, ModelCard
 from engines.errors import EngineError
 from engines.runtimes import Graph, Runtime
 
@@ -30,7 +30,7 @@ class EncoderOutput:
     logits: Float32Array
     """float32 (N,) raw frame logits."""
     where: Float32Array
-    """float32 (N, 20, 20) 0..1: where a blend may be."""
+    """float32 (N, w, w) 0..1: where the picture may be forged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,14 +59,14 @@ class DetectorEngine:
 
     def encode(self, crops: UInt8Array) -> EncoderOutput:
         """uint8 (N, S, S, 3) RGB, N 1..256 -> EncoderOutput. Raises EngineError for anything else."""
-        side, dim = self.encoder_spec.crop_px, self.encoder_spec.feature_dim
+        side, dim, where = self.encoder_spec.crop_px, self.encoder_spec.feature_dim, self.encoder_spec.where_px
         _check_input(self.name, "crops", crops, (side, side, 3), np.uint8)
         out = self._encoder.infer({"crops": crops})
         n = len(crops)
         return EncoderOutput(
             features=_output(self.name, "feature", out["feature"], (n, dim)),
             logits=_output(self.name, "logit", out["logit"], (n,)),
-            where=_output(self.name, "where", out["where"], (n, WHERE_PX, WHERE_PX)),
+            where=_output(self.name, "where", out["where"], (n, where, where)),
         )
 
     def judge(self, windows: Float32Array) -> HeadOutput:

@@ -32,7 +32,7 @@ class Encoded:
     logit: float
     """Raw frame logit, not calibrated."""
     where: Float32Array
-    """float32 (20, 20) 0..1 over the crop: where a blend may be."""
+    """float32 (w, w) 0..1 over the crop: where the picture may be forged."""
 
 
 class Detector:

@@ -17,7 +17,6 @@ import numpy.typing as npt
 import pytest
 
 from engines.card import (
-    WHERE_PX,
     Calibration,
     EncoderSpec,
     ErrorRow,
@@ -32,6 +31,7 @@ from engines.card import (
 from engines.golden import golden_inputs
 
 CROP_PX = 40
+WHERE_PX = 20
 FEATURE_DIM = 9
 STEPS = 32
 AUX_DIM = 4
@@ -161,6 +161,7 @@ def make_card(folder: Path) -> ModelCard:
             file="encoder.onnx",
             sha256=_sha256(folder / "encoder.onnx"),
             crop_px=CROP_PX,
+            where_px=WHERE_PX,
             feature_dim=FEATURE_DIM,
         ),
         head=HeadSpec(file="head.onnx", sha256=_sha256(folder / "head.onnx"), steps=STEPS, aux_dim=AUX_DIM),
