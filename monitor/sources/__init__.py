@@ -1,0 +1,61 @@
+"""Sources: where the frames come from. An address goes in, an open `Source` that gives frames comes out.
+
+    file:PATH   webcam:N   webcam:NAME   screen:   screen:?region=x,y,w,h   screen:?monitor=2   demo:
+
+Files are lossless and wait for their reader; all others are live: their reader gets the newest frame and sees in
+`seq` how many it lost.
+"""
+
+from __future__ import annotations
+
+from monitor.clock import Clock
+from monitor.sources.address import (
+    DemoAddress,
+    FileAddress,
+    ScreenAddress,
+    SourceAddress,
+    WebcamAddress,
+    parse_address,
+)
+from monitor.sources.base import Source, SourceListing
+from monitor.sources.discover import default_source_uri, list_sources
+from monitor.sources.geometry import FrameFit, Region
+
+__all__ = [
+    "Region",
+    "Source",
+    "SourceAddress",
+    "SourceListing",
+    "default_source_uri",
+    "list_sources",
+    "open_source",
+    "parse_address",
+]
+
+
+def open_source(uri: str, *, clock: Clock, max_frame_px: int = 1920, region: Region | None = None) -> Source:
+    """Open the source that `uri` names.
+
+    `region` is x, y, width, height as fractions of the picture; it is cut out, with even sides, before anything
+    else. Frames whose longer side is over `max_frame_px` are scaled down to even sizes. Raises SourceError, one
+    line, where the address is wrong or the source cannot be opened.
+    """
+    address = parse_address(uri)
+    fit = FrameFit(max_frame_px, region)
+    match address:
+        case FileAddress():
+            from monitor.sources.media import FileSource
+
+            return FileSource(address.path, clock=clock, fit=fit)
+        case WebcamAddress():
+            from monitor.sources.webcam import open_webcam
+
+            return open_webcam(address, clock=clock, fit=fit)
+        case ScreenAddress():
+            from monitor.sources.screen import open_screen
+
+            return open_screen(address, clock=clock, fit=fit)
+        case DemoAddress():
+            from monitor.sources.synthetic import open_demo
+
+            return open_demo(address, clock=clock, fit=fit)

@@ -1,0 +1,343 @@
+"""The screen: what is grabbed, how often it is offered, and why it cannot be seen; once on a real X server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from monitor.clock import MonotonicClock
+from monitor.errors import SourceError
+from monitor.sources import list_sources, open_source
+from monitor.sources.address import ScreenAddress
+from monitor.sources.geometry import FrameFit
+from monitor.sources.screen import (
+    MssDesktop,
+    Rect,
+    Shot,
+    choose_rect,
+    open_screen,
+    screen_trouble,
+)
+from monitor.types import SourceKind
+
+WHOLE = Rect(0, 0, 3200, 1080)
+LEFT, RIGHT = Rect(0, 0, 1280, 1024), Rect(1280, 0, 1920, 1080, primary=True)
+MONITORS = (WHOLE, LEFT, RIGHT)
+
+
+class FakeDesktop:
+    """One small monitor whose picture the test sets."""
+
+    def __init__(self) -> None:
+        self.pixels = np.full((60, 80, 4), 50, np.uint8)
+        self.grabs = 0
+        self.open_connections = 0
+        self.broken = threading.Event()
+
+    def __call__(self) -> FakeDesktop:
+        self.open_connections += 1
+        return self
+
+    def monitors(self) -> Sequence[Rect]:
+        return [Rect(0, 0, 80, 60), Rect(0, 0, 80, 60, primary=True)]
+
+    def grab(self, rect: Rect) -> Shot:
+        if self.broken.is_set():
+            raise SourceError("screen: the screen stopped giving pictures", retryable=True)
+        self.grabs += 1
+        part = self.pixels[rect.top : rect.top + rect.height, rect.left : rect.left + rect.width]
+        return Shot(part.tobytes(), rect.width, rect.height)
+
+    def close(self) -> None:
+        self.open_connections -= 1
+
+
+def open_fake(desktop: FakeDesktop, address: ScreenAddress | None = None, fit: FrameFit | None = None):
+    return open_screen(
+        address or ScreenAddress(), clock=MonotonicClock(), fit=fit, desktop=desktop, platform="linux", environment={}
+    )
+
+
+# ------------------------------------------------------------------------------------------- where
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (ScreenAddress(), RIGHT),
+        (ScreenAddress(monitor=0), WHOLE),
+        (ScreenAddress(monitor=1), LEFT),
+        (ScreenAddress(monitor=2), RIGHT),
+        (ScreenAddress(region_px=(1300, 10, 640, 360)), Rect(1300, 10, 640, 360)),
+        (ScreenAddress(monitor=2, region_px=(20, 10, 640, 360)), Rect(1300, 10, 640, 360)),
+        (ScreenAddress(region_px=(3000, 1000, 640, 360)), Rect(3000, 1000, 200, 80)),
+        (ScreenAddress(region_px=(-50, -50, 100, 100)), Rect(0, 0, 50, 50)),
+    ],
+)
+def test_which_part_of_the_desktop(address: ScreenAddress, expected: Rect) -> None:
+    _, rect = choose_rect(address, MONITORS)
+    assert (rect.left, rect.top, rect.width, rect.height) == (
+        expected.left,
+        expected.top,
+        expected.width,
+        expected.height,
+    )
+
+
+def test_a_region_in_fractions_lies_within_the_rectangle() -> None:
+    _, rect = choose_rect(ScreenAddress(monitor=2), MONITORS, (0.5, 0.5, 0.5, 0.5))
+    assert rect == Rect(1280 + 960, 540, 960, 540)
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        (ScreenAddress(monitor=3), "there is no monitor 3; there are 2"),
+        (ScreenAddress(region_px=(5000, 0, 64, 64)), "not on the screen, which is 3200 x 1080"),
+        (ScreenAddress(monitor=1, region_px=(1279, 0, 64, 64)), "not on the screen, which is 1280 x 1024"),
+    ],
+)
+def test_a_place_that_is_not_there(address: ScreenAddress, says: str) -> None:
+    with pytest.raises(SourceError, match=says):
+        choose_rect(address, MONITORS)
+
+
+def test_no_monitor_at_all() -> None:
+    with pytest.raises(SourceError, match="no monitor"):
+        choose_rect(ScreenAddress(), ())
+
+
+# ------------------------------------------------------------------------------------------- what
+
+
+def test_rgb_and_size() -> None:
+    desktop = FakeDesktop()
+    desktop.pixels[...] = (10, 20, 30, 255)
+    source = open_fake(desktop, ScreenAddress(region_px=(8, 4, 40, 20)))
+    assert (source.info.width_px, source.info.height_px, source.info.kind) == (40, 20, SourceKind.SCREEN)
+    frames = source.frames()
+    frame = next(frames)
+    frames.close()
+    assert frame.image.shape == (20, 40, 3)
+    assert (frame.image == (30, 20, 10)).all()
+    assert desktop.open_connections == 0
+
+
+def test_large_screens_are_scaled_down() -> None:
+    source = open_fake(FakeDesktop(), fit=FrameFit(64))
+    frames = source.frames()
+    assert next(frames).image.shape == (48, 64, 3)
+    frames.close()
+
+
+def test_a_still_screen_is_offered_twice_a_second() -> None:
+    desktop = FakeDesktop()
+    source = open_fake(desktop)
+    frames = source.frames()
+    taken = [next(frames) for _ in range(3)]
+    frames.close()
+    steps_s = np.diff([frame.media_ns for frame in taken]) / 1e9
+    assert ((steps_s > 0.45) & (steps_s < 0.8)).all()
+    assert [frame.seq for frame in taken] == [0, 1, 2]
+    assert desktop.grabs > 15
+
+
+def test_a_changed_screen_is_offered_at_once() -> None:
+    desktop = FakeDesktop()
+    source = open_fake(desktop)
+    frames = source.frames()
+    first = next(frames)
+    desktop.pixels = np.full((60, 80, 4), 99, np.uint8)
+    second = next(frames)
+    frames.close()
+    assert second.image[0, 0, 0] == 99
+    assert first.image[0, 0, 0] == 50
+    assert (second.recv_ns - first.recv_ns) / 1e9 < 0.45
+
+
+def test_a_screen_that_goes_away_is_an_error_worth_trying_again() -> None:
+    desktop = FakeDesktop()
+    frames = open_fake(desktop).frames()
+    next(frames)
+    desktop.broken.set()
+    with pytest.raises(SourceError, match="stopped giving pictures") as caught:
+        list(frames)
+    assert caught.value.retryable
+    assert desktop.open_connections == 0
+
+
+# ------------------------------------------------------------------------------------------- why not
+
+
+@pytest.mark.parametrize(
+    ("platform", "environment", "says", "retryable"),
+    [
+        ("linux", {"DISPLAY": ":0"}, "unlock the screen", True),
+        ("linux", {"DISPLAY": ":0", "XDG_SESSION_TYPE": "wayland"}, "Wayland", False),
+        ("darwin", {}, "Screen & System Audio Recording", False),
+        ("win32", {}, "unlock the screen", True),
+    ],
+)
+def test_a_black_screen_says_why(platform: str, environment: dict[str, str], says: str, retryable: bool) -> None:
+    desktop = FakeDesktop()
+    desktop.pixels[..., :3] = 0
+    with pytest.raises(SourceError) as caught:
+        open_screen(
+            ScreenAddress(), clock=MonotonicClock(), desktop=desktop, platform=platform, environment=environment
+        )
+    assert says in str(caught.value)
+    assert caught.value.retryable is retryable
+    assert desktop.open_connections == 0
+
+
+def test_a_black_region_of_a_screen_that_is_not_black_is_fine() -> None:
+    desktop = FakeDesktop()
+    desktop.pixels[:30, :, :3] = 0
+    source = open_fake(desktop, ScreenAddress(region_px=(0, 0, 40, 20)))
+    frames = source.frames()
+    assert not next(frames).image.any()
+    frames.close()
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"XDG_SESSION_TYPE": "wayland"}, "Wayland session"),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, "Wayland session"),
+        ({}, "no display"),
+        ({"DISPLAY": ""}, "no display"),
+    ],
+)
+def test_linux_without_x(environment: dict[str, str], says: str) -> None:
+    assert says in (screen_trouble("linux", environment) or "")
+
+
+def test_linux_with_x_and_windows_have_no_trouble() -> None:
+    assert screen_trouble("linux", {"DISPLAY": ":0", "XDG_SESSION_TYPE": "wayland"}) is None
+    assert screen_trouble("win32", {}) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="DISPLAY is a matter of X11")
+def test_a_display_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":978")
+    with pytest.raises(SourceError, match="cannot be reached") as caught:
+        open_source("screen:", clock=MonotonicClock())
+    assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------- a real X server
+
+
+@pytest.fixture
+def x_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An Xvfb of 800 x 600 with a window of two colours that a client draws; DISPLAY names it."""
+    binary = shutil.which("Xvfb")
+    if binary is None:
+        pytest.skip("Xvfb is not installed")
+    reading, writing = os.pipe()
+    server = subprocess.Popen(
+        [binary, "-displayfd", str(writing), "-screen", "0", "800x600x24", "-nolisten", "tcp"],
+        pass_fds=[writing],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writing)
+    try:
+        with os.fdopen(reading) as pipe:
+            display = f":{pipe.readline().strip()}"
+        monkeypatch.setenv("DISPLAY", display)
+        monkeypatch.delenv("XDG_SESSION_TYPE", raising=False)
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        yield display
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+_CLIENT = """
+import sys, time
+from PyQt6.QtWidgets import QApplication, QWidget
+from PyQt6.QtGui import QPainter, QColor
+from PyQt6.QtCore import Qt, QTimer
+app = QApplication(sys.argv)
+class Window(QWidget):
+    shade = 60
+    def paintEvent(self, event):
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), QColor(255, 0, 0))
+        painter.fillRect(400, 0, 400, 600, QColor(0, 0, self.shade))
+        painter.end()
+    def tick(self):
+        self.shade = 60 + (self.shade + 7) % 180
+        self.update()
+window = Window(flags=Qt.WindowType.FramelessWindowHint)
+window.setGeometry(0, 0, 800, 600)
+window.show()
+timer = QTimer(); timer.timeout.connect(window.tick); timer.start(50)
+app.exec()
+"""
+
+
+@pytest.fixture
+def painted(x_server: str) -> Iterator[str]:
+    """The X server with a client: red on the left, a blue that changes 20 times a second on the right."""
+    client = subprocess.Popen(
+        [sys.executable, "-c", _CLIENT],
+        env={**os.environ, "DISPLAY": x_server, "QT_QPA_PLATFORM": "xcb"},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        desktop = MssDesktop()
+        try:
+            deadline = time.monotonic() + 20
+            while desktop.grab(Rect(10, 10, 2, 2)).bgra[2] != 255:
+                if client.poll() is not None or time.monotonic() > deadline:
+                    pytest.skip("no window could be shown on Xvfb (Qt's xcb plug-in lacks libraries)")
+                time.sleep(0.05)
+        finally:
+            desktop.close()
+        yield x_server
+    finally:
+        client.terminate()
+        client.wait(10)
+
+
+@pytest.mark.slow
+def test_grabs_a_real_x_screen(painted: str) -> None:
+    source = open_source("screen:", clock=MonotonicClock(), max_frame_px=400)
+    assert (source.info.width_px, source.info.height_px) == (400, 300)
+    frames = source.frames()
+    started = time.monotonic()
+    taken = [next(frames) for _ in range(20)]
+    elapsed_s = time.monotonic() - started
+    frames.close()
+    assert (taken[0].image[:, :190] == (255, 0, 0)).all()
+    assert (taken[0].image[:, 210:, :2] == 0).all()
+    assert len({int(frame.image[150, 300, 2]) for frame in taken}) >= 15
+    assert elapsed_s < 5
+    (listing,) = [entry for entry in list_sources() if entry.kind is SourceKind.SCREEN]
+    assert listing.available
+    assert "800 x 600" in listing.detail
+
+
+@pytest.mark.slow
+def test_a_region_of_a_real_x_screen_that_stands_still(painted: str) -> None:
+    source = open_source("screen:?region=100,100,200,150", clock=MonotonicClock(), region=(0.0, 0.0, 0.5, 1.0))
+    frames = source.frames()
+    taken = [next(frames) for _ in range(2)]
+    frames.close()
+    assert taken[0].image.shape == (150, 100, 3)
+    assert (taken[0].image == (255, 0, 0)).all()
+    assert (taken[1].media_ns - taken[0].media_ns) / 1e9 > 0.45
+
+
+def test_an_empty_x_screen_is_black(x_server: str) -> None:
+    with pytest.raises(SourceError, match="black"):
+        open_source("screen:", clock=MonotonicClock())
