@@ -16,7 +16,9 @@ from monitor.types import Severity, UInt8Array
 
 NAME = "colour-flicker"
 UNIT = "chroma levels"
-MIN_SPREAD = 0.04
+MIN_SPREAD = 0.35
+"""Of the natural log of the value: a genuine face that moves more than at the start reaches twice its usual."""
+_FLOOR = 0.02
 WORK_PX = 72
 MIN_SAMPLES = 4
 
@@ -39,6 +41,11 @@ def value(samples: Sequence[tuple[float, float]]) -> float:
         return math.nan
     changes = np.diff(np.asarray(samples, np.float64), axis=0)
     return float(np.sqrt(changes.var(axis=0).mean()))
+
+
+def scale(found: float) -> float:
+    """The value on the scale on which it is compared: its natural log, for it varies in proportion."""
+    return math.log(found + _FLOOR)
 
 
 def texts(z: float | None, severity: Severity) -> tuple[str, str]:

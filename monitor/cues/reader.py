@@ -24,20 +24,18 @@ MAX_TRACKS = 64
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One cue: its names and its three pure functions."""
+    """One cue: its names and its four pure functions."""
 
     name: str
     unit: str
     min_spread: float
     measure: Callable[[UInt8Array], Any]
     value: Callable[[Sequence[Any]], float]
+    scale: Callable[[float], float]
     texts: Callable[[float | None, Severity], tuple[str, str]]
 
 
-CUES = (
-    Cue(sharpness.NAME, sharpness.UNIT, sharpness.MIN_SPREAD, sharpness.measure, sharpness.value, sharpness.texts),
-    Cue(flicker.NAME, flicker.UNIT, flicker.MIN_SPREAD, flicker.measure, flicker.value, flicker.texts),
-)
+CUES = tuple(Cue(c.NAME, c.UNIT, c.MIN_SPREAD, c.measure, c.value, c.scale, c.texts) for c in (sharpness, flicker))
 
 
 class _Track:
@@ -110,8 +108,8 @@ class CueReader:
         if not math.isfinite(value):
             return None
         baseline = track.baselines[cue.name]
-        z = baseline.z(value)
-        baseline.learn(value, seconds)
+        z = baseline.z(cue.scale(value))
+        baseline.learn(cue.scale(value), seconds)
         level = severity(z)
         text, innocent = cue.texts(z, level)
         return CueReading(

@@ -17,7 +17,7 @@ from monitor.types import Severity, UInt8Array
 
 NAME = "sharpness"
 UNIT = "log ratio"
-MIN_SPREAD = 0.06
+MIN_SPREAD = 0.12
 WORK_PX = 144
 _FLOOR = 0.25
 """Detail below this (grey levels) is noise of the rounding."""
@@ -39,6 +39,11 @@ def measure(crop: UInt8Array) -> float:
 def value(samples: Sequence[float]) -> float:
     """The window's value: the median over its samples, NaN for none."""
     return float(np.median(samples)) if samples else math.nan
+
+
+def scale(found: float) -> float:
+    """The value on the scale on which it is compared: its own."""
+    return found
 
 
 def texts(z: float | None, severity: Severity) -> tuple[str, str]:

@@ -1,0 +1,84 @@
+"""What people read: every value has words, and no word accuses."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from monitor import wording
+from monitor.types import AlertLevel, Reason, Severity, State
+from monitor.wording import Ending
+
+TABLES = [
+    (wording.STATE_TEXT, State),
+    (wording.STATE_MEANING, State),
+    (wording.REASON_TEXT, Reason),
+    (wording.REASON_ADVICE, Reason),
+    (wording.LEVEL_TEXT, AlertLevel),
+    (wording.SEVERITY_TEXT, Severity),
+]
+ACCUSING = re.compile(
+    r"\b(is fake|is a fake|deepfaked?|fraud\w*|liar|lying|impostor|imposter|criminal|proves?)\b", re.I
+)
+
+
+@pytest.mark.parametrize(("table", "kind"), TABLES)
+def test_every_value_has_words_of_its_own(table: dict[object, str], kind: type) -> None:
+    assert set(table) == set(kind)
+    assert all(text.strip() == text and text for text in table.values())
+
+
+@pytest.mark.parametrize(("table", "kind"), TABLES)
+def test_nothing_accuses(table: dict[object, str], kind: type) -> None:
+    for text in table.values():
+        assert not ACCUSING.search(text), text
+
+
+@pytest.mark.parametrize("table", [wording.STATE_TEXT, wording.REASON_TEXT])
+def test_no_two_states_or_reasons_read_alike(table: dict[object, str]) -> None:
+    assert len(set(table.values())) == len(table)
+
+
+def test_an_absence_of_signs_is_not_sold_as_proof() -> None:
+    assert "not proof" in wording.STATE_MEANING[State.NO_SIGN]
+
+
+def test_a_reason_becomes_a_sentence_and_two_become_one() -> None:
+    assert wording.explain([Reason.FACE_TOO_SMALL]) == "Cannot tell: the face is too small."
+    assert (
+        wording.explain([Reason.TOO_DARK, Reason.FACE_BLURRED])
+        == "Cannot tell: the face is too dark, and the face is too blurred."
+    )
+    assert wording.explain([]) == "Cannot tell."
+
+
+def test_advice_is_about_the_first_reason() -> None:
+    assert "light" in wording.advise([Reason.TOO_DARK, Reason.GAP])
+    assert wording.advise([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.0, "under 1 %"), (0.01, "1 %"), (0.57, "57 %"), (0.99, "99 %"), (1.0, "over 99 %")]
+)
+def test_a_probability_is_never_said_to_be_certain(share: float, text: str) -> None:
+    assert wording.percent(share) == text
+
+
+def test_the_sentence_of_an_alert_says_how_long_how_strongly_and_how_it_ended() -> None:
+    sentence = wording.alert_evidence(4.4, 0.87)
+    assert "4 s" in sentence
+    assert "87 %" in sentence
+    assert "likelier" in sentence
+    endings = [wording.ending_evidence(sentence, ending) for ending in Ending]
+    assert all(text.startswith(sentence) and text.endswith(".") for text in endings)
+    assert len(set(endings)) == len(Ending)
+
+
+def test_an_alert_never_says_that_it_took_no_time() -> None:
+    assert "1 s" in wording.alert_evidence(0.2, 0.9)
+
+
+def test_the_tables_cannot_be_changed_by_a_reader() -> None:
+    with pytest.raises(TypeError):
+        wording.REASON_TEXT[Reason.GAP] = "x"  # type: ignore[index]
