@@ -13,13 +13,15 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
 
 from monitor.clock import Clock, MonotonicClock
 from monitor.health import StageMeter
 from monitor.inference import Inference
 from monitor.mailbox import BlockingMailbox, Closed
 from monitor.perceive import Perceived
+from monitor.results import Analysis, ModelInfo, Timing
 from monitor.sampling import FrameSampler
 from monitor.settings import Settings
 from monitor.sources.base import Source
@@ -33,66 +35,17 @@ from monitor.stages import (
     open_address,
     operating_point,
 )
-from monitor.summary import FileSummary, Tally, TrackSummary
-from monitor.types import Alert, CueReading, Frame, SourceInfo, StageHealth
+from monitor.summary import Tally
+from monitor.types import Alert, CueReading, Frame, SourceInfo
 from monitor.verdict import OperatingPoint
 
 Progress = Callable[[float, float | None], None]
 """Is told how many seconds of the recording are done, and of how many, where that is known."""
 
-Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
-
 MAX_ALERTS = 1000
 _POLL_S = 0.5
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """What judged: the model card's id, the sha256 of its two graphs, and the runtime they ran on."""
-
-    id: str
-    sha256: str
-    head_sha256: str
-    runtime: str
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long it took. `realtime_factor` is seconds of recording a second of work, without loading the models."""
-
-    wall_s: float
-    realtime_factor: float
-    frames_read: int
-    frames_sampled: int
-    stages: tuple[StageHealth, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Analysis:
-    """What a recording says. Times are seconds on its own timeline."""
-
-    uri: str
-    source: SourceInfo
-    region: Region | None
-    model: ModelInfo
-    duration_s: float
-    """Of what was read."""
-    incomplete: str | None
-    """Why only a part could be read, or None."""
-    summary: FileSummary
-    tracks: tuple[TrackSummary, ...]
-    cues: tuple[CueReading, ...]
-    """The strongest reading of each cue of each person."""
-    alerts: tuple[Alert, ...]
-    timing: Timing
-
-    def to_json(self) -> Json:
-        """The document `unmask.analysis/1`, ready for `json.dumps`; see `monitor.sinks.document`."""
-        from monitor.sinks.document import analysis_to_json
-
-        return analysis_to_json(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,31 +58,48 @@ class FileStages:
     point: OperatingPoint
 
 
-def analyze_file(
-    path: str | Path,
-    settings: Settings,
-    region: Region | None = None,
-    progress: Progress | None = None,
-    *,
-    models: Models | None = None,
-) -> Analysis:
-    """Judge a recording. `models` that are loaded already serve many files and stay open.
+class Analyser:
+    """Judges files one after another with models that are loaded once, when the first file has been opened."""
 
-    Raises SourceError where nothing of it can be read or the address is not of a file, AssetError, EngineError.
-    """
-    clock = MonotonicClock()
-    source = _open_file(path, settings, clock, region)
-    own = models is None
-    try:
-        models = load_models(settings) if models is None else models
-    except BaseException:
-        source.close()
-        raise
-    try:
-        return run(str(path), source, file_stages(models, settings, clock), settings, region, progress, clock)
-    finally:
-        if own:
-            models.close()
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._models: Models | None = None
+
+    def analyse(self, path: str | Path, region: Region | None = None, progress: Progress | None = None) -> Analysis:
+        """Judge a recording. Raises SourceError where nothing of it can be read, AssetError, EngineError."""
+        clock = MonotonicClock()
+        text = str(path)
+        uri = text if text.lower().startswith("file:") else f"file:{text}"
+        source = open_address(uri, self._settings, clock, region)
+        try:
+            if self._models is None:
+                self._models = load_models(self._settings)
+            parts = file_stages(self._models, self._settings, clock)
+            return run(text, source, parts, self._settings, region, progress, clock)
+        finally:
+            source.close()
+
+    def close(self) -> None:
+        """Free the models."""
+        if self._models is not None:
+            self._models.close()
+            self._models = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+
+def analyze_file(
+    path: str | Path, settings: Settings, region: Region | None = None, progress: Progress | None = None
+) -> Analysis:
+    """Judge one recording, see `Analyser`."""
+    with Analyser(settings) as analyser:
+        return analyser.analyse(path, region, progress)
 
 
 def file_stages(models: Models, settings: Settings, clock: Clock) -> FileStages:
@@ -141,12 +111,6 @@ def file_stages(models: Models, settings: Settings, clock: Clock) -> FileStages:
         ModelInfo(card.id, card.encoder.sha256, card.head.sha256, choice.engine.name),
         operating_point(card, settings),
     )
-
-
-def _open_file(path: str | Path, settings: Settings, clock: Clock, region: Region | None) -> Source:
-    text = str(path)
-    uri = text if text.lower().startswith("file:") else f"file:{text}"
-    return open_address(uri, settings, clock, region)
 
 
 # ------------------------------------------------------------------------------------------ the run

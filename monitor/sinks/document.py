@@ -6,7 +6,7 @@ wherever any window could be judged, and null where none could.
 
 from __future__ import annotations
 
-from monitor.analysis import Analysis, Json, ModelInfo, Timing
+from monitor.results import Analysis, Json, ModelInfo, Timing
 from monitor.stages import Region
 from monitor.summary import TrackSummary
 from monitor.types import Alert, CueReading, Quality, SourceInfo, StageHealth, State

@@ -1,0 +1,176 @@
+"""The command line of `unmask`: its commands and flags, and one line for everything that is wrong with one.
+
+argv -> parse -> Namespace with `command`; `monitor.cli` runs it
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import math
+import tomllib
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import NoReturn
+
+from monitor.errors import SettingsError
+from monitor.settings import Settings
+
+EPILOG = """\
+exit status:
+  0  done (for analyze: whatever the verdict, unless --fail-on is given)
+  1  a fault in unmask itself (UNMASK_DEBUG=1 shows the traceback)
+  2  wrong command line or setting
+  3  a source cannot be opened, or was lost
+  4  a model file is missing or is not the right one
+  5  no inference runtime can run the detector
+  6  no window can be shown
+ 10  analyze --fail-on: the named state was found
+130  interrupted (Ctrl-C); 141: nobody reads the output; 143: terminated
+
+source addresses:
+  file:PATH (or the path), webcam:0, screen:, screen:?region=x,y,w,h, demo:
+
+Every setting can also stand in the environment (UNMASK_MIN_FACE_PX=64) or in settings.toml of the
+user's configuration folder; a flag beats the environment, which beats the file.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose every complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message}; see '{self.prog} --help'")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line as a namespace with `command`. Raises SettingsError."""
+    parser = build_parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        flag = unknown[0].split("=", 1)[0]
+        if not flag.startswith("-"):
+            raise SettingsError(f"unexpected argument {flag!r}; see 'unmask --help'")
+        near = difflib.get_close_matches(flag, list(arguments.parser._option_string_actions), n=1, cutoff=0.0)
+        raise SettingsError(f"unknown flag {flag}; the nearest known one is {near[0]}")
+    return arguments
+
+
+def build_parser() -> Parser:
+    """The whole command line."""
+    parser = Parser(
+        prog="unmask",
+        description="Shows how strongly each face of a video call looks manipulated, why, and when it cannot tell.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"unmask {version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+
+    watch = _command(commands, "watch", "watch a call, a camera, the screen or a file live")
+    watch.add_argument("source", nargs="?", help="source address (default: the first webcam, else demo:)")
+    watch.add_argument("--headless", action="store_true", help="no window: print a line for every change")
+    watch.add_argument("--json", action="store_true", help="with --headless: JSON lines instead of text")
+    watch.add_argument("--duration", type=_seconds, metavar="S", help="with --headless: stop after S seconds")
+    _add_settings(watch)
+
+    analyze = _command(commands, "analyze", "judge recorded files")
+    analyze.add_argument("files", nargs="+", metavar="FILE", help="a video file")
+    analyze.add_argument("--region", type=region, metavar="X,Y,W,H", help="only this part, as fractions of the picture")
+    analyze.add_argument(
+        "--json", action="store_true", help="one JSON document; with several files one a line (JSON Lines)"
+    )
+    analyze.add_argument("--output", type=Path, metavar="FILE", help="write the JSON to FILE, the lines to the screen")
+    analyze.add_argument("--fail-on", choices=["suspect"], help="exit with status 10 where a file has this state")
+    _add_settings(analyze)
+
+    sources = _command(commands, "sources", "list what can be watched")
+    sources.add_argument("--json", action="store_true", help="print JSON")
+
+    doctor = _command(commands, "doctor", "check everything that the main job needs")
+    doctor.add_argument("--fetch", action="store_true", help="fetch the face model where it is missing")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    _add_settings(doctor)
+
+    _add_bench(commands)
+    return parser
+
+
+def _add_bench(commands: argparse._SubParsersAction[Parser]) -> None:
+    bench = _command(commands, "bench", "measure the detector or the machine")
+    kinds = bench.add_subparsers(title="what to measure", metavar="WHAT", required=True, parser_class=Parser)
+
+    accuracy = _command(kinds, "accuracy", "AUC and alarms on labelled files", "bench accuracy")
+    accuracy.add_argument("manifest", type=Path, metavar="MANIFEST", help="CSV: file,region,label,family,group")
+    accuracy.add_argument("--json", action="store_true", help="print JSON")
+    accuracy.add_argument("--limit", type=_count, metavar="N", help="only the first N rows of every family and label")
+    accuracy.add_argument("--jobs", type=_count, metavar="N", default=1, help="processes side by side (default 1)")
+    _add_settings(accuracy)
+
+    speed = _command(kinds, "speed", "speed, delay and memory on this machine", "bench speed")
+    speed.add_argument("--json", action="store_true", help="print JSON")
+    speed.add_argument("--seconds", type=_seconds, default=20.0, metavar="S", help="length of each run (default 20)")
+    speed.add_argument("--soak", type=_seconds, metavar="MINUTES", help="also watch the memory for so long")
+    _add_settings(speed)
+
+
+def _command(commands: argparse._SubParsersAction[Parser], name: str, what: str, command: str | None = None) -> Parser:
+    parser = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".", allow_abbrev=False)
+    parser.set_defaults(command=command if command is not None else name, parser=parser)
+    return parser
+
+
+def _add_settings(parser: Parser) -> None:
+    """A flag for every setting, from the one list of them."""
+    group = parser.add_argument_group("settings")
+    group.add_argument("--config", type=Path, metavar="FILE", help="settings file to read in place of your own")
+    for name, field in Settings.model_fields.items():
+        if name == "source":
+            continue
+        flag = "--" + name.replace("_", "-")
+        default = getattr(field.default, "value", field.default)
+        said = f"{field.description} (default {default})"
+        if field.annotation is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=said)
+        else:
+            group.add_argument(flag, default=None, metavar="V", help=said.replace("%", "%%"))
+
+
+def region(text: str) -> tuple[float, float, float, float]:
+    """`x,y,w,h` as fractions of the picture. Raises ArgumentTypeError."""
+    wanted = f"expected x,y,w,h as fractions of the picture with x+w and y+h at most 1, found {text!r}"
+    try:
+        x, y, w, h = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(wanted) from None
+    inside = all(math.isfinite(value) and value >= 0.0 for value in (x, y, w, h))
+    if not inside or w == 0.0 or h == 0.0 or x + w > 1.0 + 1e-9 or y + h > 1.0 + 1e-9:
+        raise argparse.ArgumentTypeError(wanted)
+    return x, y, w, h
+
+
+def version() -> str:
+    """The version of the installed package, or of the checkout that runs."""
+    try:
+        return metadata.version("unmask")
+    except metadata.PackageNotFoundError:
+        pyproject = Path(__file__).resolve().parent.parent / "pyproject.toml"
+        return str(tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["version"])
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value <= 1e7:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
+    return value
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
+    return int(text)

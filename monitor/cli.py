@@ -1,0 +1,192 @@
+"""The command `unmask`: runs one command, turns every error into one line on standard error and an exit status.
+
+Nothing heavy is imported before the command that needs it is known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from monitor.arguments import parse
+from monitor.errors import SettingsError, UnmaskError
+
+if TYPE_CHECKING:
+    from monitor.settings import Settings
+
+EXIT_INTERNAL = 1
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+EXIT_TERMINATED = 143
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status; prints at most one line on standard error for an error."""
+    _prepare_process()
+    try:
+        arguments = parse(sys.argv[1:] if argv is None else list(argv))
+        status = COMMANDS[arguments.command](arguments)
+        sys.stdout.flush()
+    except UnmaskError as error:
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Python would complain once more when it flushes standard output at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except Exception as error:
+        if _debugging():
+            raise
+        what = f"a fault in unmask itself ({type(error).__name__}: {error})"
+        return _complain(f"{what}; set UNMASK_DEBUG=1 to see where", EXIT_INTERNAL)
+    return status
+
+
+def _prepare_process() -> None:
+    """What holds for the whole process: the log's form, quiet libraries, an orderly end when terminated."""
+    logging.basicConfig(format="unmask: %(levelname)s: %(name)s: %(message)s", level=logging.WARNING)
+    # mediapipe's C++ part writes its notes to standard error unless told otherwise before it is loaded.
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
+
+
+def _terminated(_number: int, _frame: object) -> NoReturn:
+    raise SystemExit(EXIT_TERMINATED)
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"unmask: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _debugging() -> bool:
+    return os.environ.get("UNMASK_DEBUG", "0") not in ("", "0")
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    from monitor.settings import Settings, load_settings
+
+    overrides = {name: getattr(arguments, name, None) for name in Settings.model_fields if name != "source"}
+    settings = load_settings(overrides, arguments.config)
+    logging.getLogger("monitor").setLevel("DEBUG" if _debugging() else settings.log_level.value.upper())
+    return settings
+
+
+# -------------------------------------------------------------------------------------- the commands
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    if not arguments.headless and (arguments.json or arguments.duration is not None):
+        raise SettingsError("--json and --duration go with --headless; add it")
+    settings = _settings(arguments)
+    from monitor.sources import default_source_uri, parse_address
+
+    uri = arguments.source or settings.source or default_source_uri()
+    parse_address(uri)
+    if not arguments.headless:
+        from gui.app import run_watch
+
+        return run_watch(uri, settings)
+    from monitor.headless import run_headless
+    from monitor.pipeline import Monitor
+    from monitor.sinks.jsonl import JsonLinesSink
+    from monitor.sinks.text import TextSink
+
+    sink = JsonLinesSink(sys.stdout) if arguments.json else TextSink(sys.stdout)
+    run_headless(Monitor(uri, settings), sink.write, duration_s=arguments.duration)
+    return 0
+
+
+def _analyze(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    from monitor.analysis import Analyser
+    from monitor.batch import BatchOptions, run_batch
+    from monitor.types import State
+
+    fail_on = State.SUSPECT if arguments.fail_on == "suspect" else None
+    options = BatchOptions(arguments.json, arguments.output, fail_on)
+    with Analyser(settings) as analyser:
+        return run_batch(
+            arguments.files,
+            lambda file, progress: analyser.analyse(file, arguments.region, progress),
+            options,
+            sys.stdout,
+            sys.stderr,
+        )
+
+
+def _sources(arguments: argparse.Namespace) -> int:
+    from monitor.sources import list_sources
+
+    listings = list_sources()
+    if arguments.json:
+        rows = [
+            {
+                "uri": one.uri,
+                "title": one.title,
+                "kind": one.kind.value,
+                "available": one.available,
+                "detail": one.detail,
+            }
+            for one in listings
+        ]
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        return 0
+    width = max(len(one.uri) for one in listings)
+    for one in listings:
+        mark = "" if one.available else "not available: "
+        print(f"{one.uri:<{width}}  {one.title}: {mark}{one.detail.removeprefix(one.uri).strip()}")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    from gui.display import screen_problem
+    from monitor.doctor import run_doctor
+
+    return run_doctor(settings, fetch=arguments.fetch, as_json=arguments.json, screen_problem=screen_problem)
+
+
+def _bench_accuracy(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    from monitor.bench.accuracy import run_accuracy
+
+    return run_accuracy(
+        arguments.manifest, settings, as_json=arguments.json, limit=arguments.limit, jobs=arguments.jobs
+    )
+
+
+def _bench_speed(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    from monitor.bench.speed import run_speed
+
+    soak_s = None if arguments.soak is None else 60.0 * arguments.soak
+    return run_speed(settings, as_json=arguments.json, seconds=arguments.seconds, soak_s=soak_s)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "watch": _watch,
+    "analyze": _analyze,
+    "sources": _sources,
+    "doctor": _doctor,
+    "bench accuracy": _bench_accuracy,
+    "bench speed": _bench_speed,
+}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
