@@ -158,14 +158,14 @@ class Environment:
         except (ValueError, IndexError):
             raise SetupError(
                 Exit.NO_LIBRARIES,
-                f"the packages in .venv cannot be checked (status {done.returncode}):\n{last_lines(done.stderr)}\n"
-                f"Remove {self.folder} and run this again.",
+                f"a package in .venv fails when it is loaded (status {done.returncode}):\n{last_lines(done.stderr)}\n"
+                f"If that names nothing to mend, remove {self.folder} and run this again.",
             ) from None
         missing = [sentence for group in sorted(unseen) for sentence in found[group]]
         if missing:
             raise SetupError(
                 Exit.NO_LIBRARIES,
-                "libraries of the system are missing: " + "; ".join(missing) + "\n" + libraries.advice(),
+                f"the system lacks libraries: {libraries.summary(missing)}. {libraries.advice()}",
             )
         seen = tuple(group for group in found if not found[group])
         self.write_stamp(Stamp(stamp.repo, stamp.pyproject_sha256, stamp.extras, seen))

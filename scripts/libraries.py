@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,19 @@ def _load(package: str, inside: str) -> str | None:
             except OSError as error:
                 return str(error)
     return None
+
+
+def summary(sentences: list[str]) -> str:
+    """The same sentences with each missing file named once: `libGL.so.1 (cv2, PyQt6)`."""
+    wanted_by: dict[str, list[str]] = {}
+    others: list[str] = []
+    for sentence in sentences:
+        match = re.fullmatch(r"([^:]+): ([^:\s]+\.so[^:\s]*): cannot open shared object file.*", sentence)
+        if match is None:
+            others.append(sentence)
+        elif match[1] not in wanted_by.setdefault(match[2], []):
+            wanted_by[match[2]].append(match[1])
+    return "; ".join([*(f"{name} ({', '.join(users)})" for name, users in wanted_by.items()), *others])
 
 
 def missing_packages() -> list[str]:

@@ -325,8 +325,14 @@ def test_a_missing_library_is_named_with_the_apt_line(
     finally:
         broken.unlink()
     assert caught.value.exit_code == Exit.NO_LIBRARIES
-    assert "cv2: libGL.so.1: cannot open shared object file" in str(caught.value)
+    assert "the system lacks libraries: libGL.so.1 (cv2)." in str(caught.value)
     assert "apt install libgl1 libegl1" in str(caught.value)
+
+
+def test_a_missing_file_is_named_once_with_all_that_want_it() -> None:
+    missing = "cannot open shared object file: No such file or directory"
+    sentences = [f"cv2: libGL.so.1: {missing}", f"PyQt6: libGL.so.1: {missing}", "av: DLL load failed"]
+    assert libraries.summary(sentences) == "libGL.so.1 (cv2, PyQt6); av: DLL load failed"
 
 
 def test_packages_that_dpkg_has_are_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -461,7 +467,8 @@ def test_the_ci_script_is_valid_and_installs_only_what_is_missing(tmp_path: Path
         "apt-get": 'echo "apt-get $*"',
         "dpkg-query": 'for last; do :; done; [ "$last" = libegl1 ] && exit 1; printf installed',
         "id": "echo 0",
-        "Xvfb": ":",
+        "xvfb-run": ":",
+        "xauth": ":",
     }.items():
         (tools / name).write_text(f"#!/bin/sh\n{body}\n")
         (tools / name).chmod(0o755)
