@@ -9,6 +9,7 @@ an inference runtime that hangs: the lock is held around the policy only, never 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -102,6 +103,7 @@ class Inference:
         self._people: set[int] = set()
         self._thumbnails: dict[int, tuple[int, UInt8Array]] = {}
         self._shown: Mapping[int, UInt8Array] = MappingProxyType({})
+        self._judged: Counter[int] = Counter()
         self.meters = (StageMeter("encode", clock), StageMeter("head", clock))
 
     @property
@@ -117,6 +119,10 @@ class Inference:
         """track_id -> uint8 (64, 64, 3) RGB of the people with windows, at most five new ones a second each."""
         return self._shown
 
+    def judged_windows(self) -> dict[int, int]:
+        """How many windows of each person in the picture have been judged so far."""
+        return dict(self._judged)
+
     def step(self, perceived: Perceived, at_ns: int) -> Outcome:
         """Take one perceived frame. `at_ns` is its time on the judge's timeline. Raises EngineError."""
         self._forget(perceived)
@@ -126,6 +132,7 @@ class Inference:
         results = [self._push(*one) for one in zip(faces, encoded, qualities, strict=True)]
         windows = [one for one in results if isinstance(one, Window)]
         scores = self._timed(HEAD, lambda: self._detector.score_many(windows)) if windows else []
+        self._judged.update(score.track_id for score in scores)
         refusals = tuple(one for one in results if isinstance(one, Refusal))
         readings = self._read_cues(faces, qualities)
         with self._lock:
@@ -171,6 +178,7 @@ class Inference:
                 self._windows.end(status.track_id)
                 self._people.discard(status.track_id)
                 self._thumbnails.pop(status.track_id, None)
+                self._judged.pop(status.track_id, None)
 
     def _cut(self, track_id: int) -> None:
         self._windows.cut(track_id)

@@ -12,8 +12,10 @@ from monitor.results import Json
 
 if TYPE_CHECKING:
     from monitor.bench.accuracy import Case, Figures, Report
+    from monitor.bench.speed import RunFigures, SpeedReport
 
 ACCURACY_SCHEMA = "unmask.accuracy/1"
+SPEED_SCHEMA = "unmask.speed/1"
 
 
 def print_json(document: dict[str, Json]) -> None:
@@ -144,4 +146,88 @@ def _accuracy_case(case: Case) -> dict[str, Json]:
         "alerts": case.alerts,
         "first_alert_s": finite(case.first_alert_s),
         "error": case.error,
+    }
+
+
+# ------------------------------------------------------------------------------------------ speed
+
+
+def speed_table(report: SpeedReport) -> str:
+    """The runs, the stages of each run, and the machine."""
+    machine = report.machine
+    header = ("run", "faces", "s", "x real time", "delay p50", "p95 ms", "growth ms", "windows/s a face", "dropped")
+    runs = [
+        (
+            run.name,
+            str(run.faces),
+            f"{run.seconds:.0f}",
+            number(run.realtime_factor),
+            number(run.latency_p50_ms, 0),
+            number(run.latency_p95_ms, 0),
+            number(run.latency_growth_ms, 0),
+            number(run.windows_hz, 1),
+            str(run.dropped),
+        )
+        for run in report.runs
+    ]
+    stage_header = ("stage", "run", "faces", "p50 ms", "p95 ms")
+    stages = [
+        (stage.name, run.name, str(run.faces), number(stage.p50_ms, 1), number(stage.p95_ms, 1))
+        for run in report.runs
+        for stage in run.stages
+    ]
+    memory_header = ("memory", "faces", "peak MiB", "slope MiB/min")
+    memory = [
+        (run.name, str(run.faces), number(run.memory.peak_mib, 0), number(run.memory.slope_mib_per_min))
+        for run in report.runs
+    ]
+    runtimes = ", ".join(sorted({run.runtime for run in report.runs}))
+    return "\n\n".join(
+        [
+            f"{machine.cpu}, {machine.cores} cores, {machine.system}, Python {machine.python}, {runtimes}",
+            table(header, runs),
+            table(stage_header, stages),
+            table(memory_header, memory),
+        ]
+    )
+
+
+def speed_json(report: SpeedReport) -> dict[str, Json]:
+    """The document `unmask.speed/1`."""
+    machine = report.machine
+    return {
+        "schema": SPEED_SCHEMA,
+        "machine": {
+            "cpu": machine.cpu,
+            "cores": machine.cores,
+            "system": machine.system,
+            "python": machine.python,
+        },
+        "runs": [_speed_run(run) for run in report.runs],
+    }
+
+
+def _speed_run(run: RunFigures) -> dict[str, Json]:
+    return {
+        "name": run.name,
+        "faces": run.faces,
+        "seconds": finite(run.seconds),
+        "runtime": run.runtime,
+        "realtime_factor": finite(run.realtime_factor),
+        "latency_p50_ms": finite(run.latency_p50_ms),
+        "latency_p95_ms": finite(run.latency_p95_ms),
+        "latency_growth_ms": finite(run.latency_growth_ms),
+        "windows_hz_a_face": finite(run.windows_hz),
+        "dropped": run.dropped,
+        "peak_mib": finite(run.memory.peak_mib),
+        "slope_mib_per_min": finite(run.memory.slope_mib_per_min),
+        "stages": {
+            stage.name: {
+                "fps_in": finite(stage.fps_in),
+                "fps_out": finite(stage.fps_out),
+                "p50_ms": finite(stage.p50_ms),
+                "p95_ms": finite(stage.p95_ms),
+            }
+            for stage in run.stages
+        },
     }

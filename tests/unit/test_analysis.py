@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from monitor.analysis import Analysis, FileStages, ModelInfo, run
+from monitor.analysis import FileStages, run
 from monitor.errors import EngineError, SourceError
 from monitor.perceive import Perceived
+from monitor.results import Analysis, ModelInfo
 from monitor.settings import Settings
 from monitor.sinks.document import analysis_to_text, error_to_json
 from monitor.types import Frame, Reason, SourceKind, State
