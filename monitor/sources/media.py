@@ -76,9 +76,9 @@ class FileSource:
             self._container.close()
             raise
         self._info = SourceInfo(
-            source_id=f"file:{path}",
+            source_id=f"file:{_shown(path)}",
             kind=SourceKind.FILE,
-            title=path.name,
+            title=_shown(Path(path.name)),
             width_px=width_px,
             height_px=height_px,
             fps=self._fps,
@@ -156,7 +156,8 @@ class FileSource:
         error = self._decoder.last_error
         why = f" ({reason(error)})" if error is not None else ""
         raise SourceError(
-            f"{path}: no picture of its {codec} video could be decoded{why}; it may be empty, encrypted or damaged"
+            f"{_shown(path)}: no picture of its {codec} video could be decoded{why}; "
+            "it may be empty, encrypted or damaged"
         )
 
     def _timestamp_ns(self, picture: VideoFrame) -> int | None:
@@ -190,6 +191,11 @@ class FileSource:
 # ------------------------------------------------------------------------------------------- opening
 
 
+def _shown(path: Path) -> str:
+    """The path as text that can be printed, whatever bytes its name is made of."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
 @cache
 def _readable_formats() -> str:
     return ",".join(sorted(name for name in av.formats_available if not _REFUSED_FORMATS.fullmatch(name)))
@@ -199,15 +205,17 @@ def _open_container(path: Path) -> InputContainer:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise SourceError(f"{path}: there is no such file; check the path") from None
+        raise SourceError(f"{_shown(path)}: there is no such file; check the path") from None
     except (OSError, ValueError) as error:
-        raise SourceError(f"{path}: cannot be read ({reason(error)}); check the path and its permissions") from None
+        raise SourceError(
+            f"{_shown(path)}: cannot be read ({reason(error)}); check the path and its permissions"
+        ) from None
     if stat.S_ISDIR(status.st_mode):
-        raise SourceError(f"{path}: is a folder; give one video file in it")
+        raise SourceError(f"{_shown(path)}: is a folder; give one video file in it")
     if not stat.S_ISREG(status.st_mode):
-        raise SourceError(f"{path}: is a device or a pipe, not a file; give a recorded video file")
+        raise SourceError(f"{_shown(path)}: is a device or a pipe, not a file; give a recorded video file")
     if status.st_size == 0:
-        raise SourceError(f"{path}: the file is empty (0 bytes); record or copy it again")
+        raise SourceError(f"{_shown(path)}: the file is empty (0 bytes); record or copy it again")
     try:
         return av.open(
             os.path.abspath(path),
@@ -216,16 +224,16 @@ def _open_container(path: Path) -> InputContainer:
             metadata_errors="ignore",
         )
     except (PermissionError, FileNotFoundError) as error:
-        raise SourceError(f"{path}: cannot be read ({reason(error)}); check its permissions") from None
+        raise SourceError(f"{_shown(path)}: cannot be read ({reason(error)}); check its permissions") from None
     except av.ArgumentError:
-        raise SourceError(f"{path}: is a still picture, a text or a playlist, not a recorded video") from None
+        raise SourceError(f"{_shown(path)}: is a still picture, a text or a playlist, not a recorded video") from None
     except (av.FFmpegError, ValueError) as error:
         if _starts_like_mp4(path):
             raise SourceError(
-                f"{path}: the index of this MP4 or MOV file is missing, so it is cut short or was never finished; "
-                "copy or export it again"
+                f"{_shown(path)}: the index of this MP4 or MOV file is missing, so it is cut short or was never "
+                "finished; copy or export it again"
             ) from None
-        raise SourceError(f"{path}: is not a video that can be read ({reason(error)})") from None
+        raise SourceError(f"{_shown(path)}: is not a video that can be read ({reason(error)})") from None
 
 
 def _starts_like_mp4(path: Path) -> bool:
@@ -241,11 +249,13 @@ def _choose_stream(path: Path, container: InputContainer) -> VideoStream:
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
         what = "only sound" if container.streams.audio else "no video"
-        raise SourceError(f"{path}: has {what} in it; unmask looks at pictures, give a file with video")
+        raise SourceError(f"{_shown(path)}: has {what} in it; unmask looks at pictures, give a file with video")
     best = container.streams.best("video")
     stream = next((s for s in streams if s is best), streams[0])
     if getattr(stream, "codec_context", None) is None:
-        raise SourceError(f"{path}: its video is encrypted or of a kind that is not known here; convert it to MP4")
+        raise SourceError(
+            f"{_shown(path)}: its video is encrypted or of a kind that is not known here; convert it to MP4"
+        )
     return stream
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from fractions import Fraction
@@ -279,14 +280,37 @@ def test_sound_only(tmp_path: Path) -> None:
         FileSource(write_sound(tmp_path / "a.mp4"), clock=FakeClock())
 
 
-def test_pictures_that_cannot_be_decoded(tmp_path: Path) -> None:
-    """As an encrypted recording: the container is whole, its pictures are noise."""
+def test_an_encrypted_recording(tmp_path: Path) -> None:
+    options = {
+        "encryption_scheme": "cenc-aes-ctr",
+        "encryption_key": "76a6c65c5ea762046bd749a2e632ccbb",
+        "encryption_kid": "a7e61c373e219033c21091fa607bf3b8",
+    }
+    path = write_video(tmp_path / "a.mp4", Video(muxer_options=options))
+    with pytest.raises(SourceError, match="encrypted or damaged"):
+        FileSource(path, clock=FakeClock())
+
+
+def test_pictures_that_are_all_noise(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", Video(muxer_options={"movflags": "faststart"}))
     data = path.read_bytes()
     start = data.index(b"mdat") + 4
     path.write_bytes(data[:start] + np.random.default_rng(3).bytes(len(data) - start))
     with pytest.raises(SourceError, match="encrypted or damaged"):
         FileSource(path, clock=FakeClock())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
+def test_a_name_that_is_not_text_can_be_read_and_shown(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    with pytest.raises(SourceError, match="no such file") as caught:
+        FileSource(path, clock=FakeClock())
+    str(caught.value).encode()
+    write_video(tmp_path / "a.mp4", Video(frames=3)).rename(path)
+    source, frames = read(path)
+    assert len(frames) == 3
+    source.info.title.encode()
+    source.info.source_id.encode()
 
 
 def test_too_large_a_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
