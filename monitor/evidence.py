@@ -38,7 +38,7 @@ class OperatingPoint:
     high: float
     """Suspicion from which an alert is an alarm rather than a warning, 0..1."""
     persistence_s: float = 3.0
-    """Judged time with evidence before anyone is suspect."""
+    """Judged time with evidence, less that without, before anyone is suspect."""
     false_alarms_per_hour: float | None = None
     """What the threshold was set for, on real calls."""
 
@@ -74,7 +74,7 @@ class Evidence:
 
     @property
     def support_s(self) -> float:
-        """Judged time with evidence since the test last left zero; an open alarm keeps it."""
+        """Judged time with evidence, less that without, since the test last left zero; an open alarm only adds."""
         return self._support_s
 
     def add(self, logit: float, end_ns: int) -> bool:
@@ -95,14 +95,14 @@ class Evidence:
         point = self._point
         increment = cusum_increment(logit, point.cusum_drift, step_s)
         self.cusum = min(max(0.0, self.cusum + increment), RESERVE * point.cusum_h)
-        if self.cusum == 0.0 and not self.alarm:
-            self._support_s = 0.0
-        elif increment > 0.0:
+        if increment > 0.0:
             self._support_s += step_s
+        elif not self.alarm:
+            self._support_s = max(0.0, self._support_s - step_s) if self.cusum > 0.0 else 0.0
         suspicion = self.suspicion
         if not self.alarm:
             lasted = self._support_s >= point.persistence_s - 1e-6
-            self.alarm = increment > 0.0 and self.cusum > point.cusum_h and lasted
+            self.alarm = self.cusum > point.cusum_h and lasted
             self._calm_s = 0.0
             return
         calm = self.cusum < point.cusum_h / 4.0 and suspicion is not None and suspicion < point.low

@@ -92,6 +92,18 @@ def test_glitches_a_quarter_minute_apart_do_not_add_up_to_an_alarm() -> None:
     assert first_alarm(([-1.5] * 45 + [12.0] * 7) * 20) is None
 
 
+def test_restless_noise_does_not_save_up_for_a_glitch() -> None:
+    point = OperatingPoint(cusum_h=8.0, cusum_drift=0.0, low=0.5, high=0.9)
+    restless = [0.4, -0.2] * 60
+    assert first_alarm([*restless, 6.0, 6.0], point) is None
+    assert max(cusum_path(restless, [ns(step * HOP_S) for step in range(120)], 0.0)) > 5
+
+
+def test_when_the_test_is_back_at_zero_the_time_before_counts_no_more() -> None:
+    assert fed([1.0] * 6).support_s == pytest.approx(2.0)
+    assert fed([1.0] * 6 + [-12.0]).support_s == 0.0
+
+
 def test_an_alarm_ends_in_bounded_time_however_long_it_lasted() -> None:
     for lasted in (20, 2000):
         evidence = fed([6.0] * lasted)
