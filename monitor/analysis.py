@@ -155,11 +155,14 @@ def _running(source: Source, *relays: _Relay[Any]) -> Iterator[None]:
 
 @dataclass(slots=True)
 class _Reading:
-    """What the decode thread knows at its end."""
+    """What the threads know at their end."""
 
     frames_read: int = 0
     frames_sampled: int = 0
     last_ns: int = 0
+    """Media time of the last frame."""
+    ready_ns: int | None = None
+    """When the models were loaded and the work began."""
     meter: StageMeter = field(kw_only=True)
 
 
@@ -174,12 +177,11 @@ def run(
 ) -> Analysis:
     """Judge an open source of a file, and close it: `analyze_file` with every part given."""
     clock = clock if clock is not None else MonotonicClock()
-    began_ns = clock.now_ns()
     reading = _Reading(meter=StageMeter("decode", clock))
     perceive_meter, infer_meter = StageMeter("perceive", clock), StageMeter("infer", clock)
 
     decode = _Relay("decode", lambda: _sampled(source, settings.sample_rate_hz, reading, clock))
-    perceive = _Relay("perceive", lambda: _perceived(parts.perceiver, decode.out, perceive_meter))
+    perceive = _Relay("perceive", lambda: _perceived(parts.perceiver, decode.out, reading, perceive_meter, clock))
     tally, cues = Tally(parts.point), _StrongestCues()
     with closing(source), closing(parts.inference()) as inference, _running(source, decode, perceive):
         while (look := _take(perceive.out)) is not None:
@@ -192,7 +194,8 @@ def run(
     for thread in (decode, perceive):
         if thread.error is not None:
             raise thread.error
-    wall_s = max((clock.now_ns() - began_ns) / 1e9, 1e-6)
+    ended_ns = clock.now_ns()
+    wall_s = max((ended_ns - (reading.ready_ns or ended_ns)) / 1e9, 1e-6)
     duration_s = _duration_s(reading, source.info)
     alerts = _alerts(inference)
     tracks = tally.tracks(alerts)
@@ -235,10 +238,15 @@ def _sampled(source: Source, rate_hz: float, reading: _Reading, clock: Clock) ->
 
 
 def _perceived(
-    make: Callable[[], PerceiverLike], frames: BlockingMailbox[Frame], meter: StageMeter
+    make: Callable[[], PerceiverLike],
+    frames: BlockingMailbox[Frame],
+    reading: _Reading,
+    meter: StageMeter,
+    clock: Clock,
 ) -> Generator[tuple[int, Perceived]]:
     try:
         perceiver = make()
+        reading.ready_ns = clock.now_ns()
         try:
             while True:
                 frame = frames.take()

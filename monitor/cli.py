@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _prepare_process()
     try:
         arguments = parse(sys.argv[1:] if argv is None else list(argv))
+        if argv is None and not _shows_a_window(arguments) and not _debugging():
+            _hush_libraries()
         status = COMMANDS[arguments.command](arguments)
         sys.stdout.flush()
     except UnmaskError as error:
@@ -54,14 +56,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _prepare_process() -> None:
     """What holds for the whole process: the log's form, quiet libraries, an orderly end when terminated."""
     logging.basicConfig(format="unmask: %(levelname)s: %(name)s: %(message)s", level=logging.WARNING)
-    # mediapipe's C++ part writes its notes to standard error unless told otherwise before it is loaded.
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminated)
+
+
+def _shows_a_window(arguments: argparse.Namespace) -> bool:
+    return arguments.command == "watch" and not arguments.headless
+
+
+def _hush_libraries() -> None:
+    """Keep the notes that C++ libraries write to file descriptor 2 (mediapipe: a dozen lines a start) off the terminal.
+
+    Python's own standard error goes on to where it went. Not done where a window is shown: Qt says there why it aborts.
+    """
+    try:
+        if sys.stderr.fileno() != 2:
+            return
+        sys.stderr.flush()
+        spared = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="replace")
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+    except (OSError, ValueError, AttributeError):
+        return  # no standard error at all, as under pythonw
+    sys.stderr = spared
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(spared)
 
 
 def _terminated(_number: int, _frame: object) -> NoReturn:

@@ -34,7 +34,9 @@ class TextSink:
         self._now = now
 
     def write(self, event: Event) -> None:
-        """Raises OSError (BrokenPipeError) where nobody reads any more."""
+        """Raises OSError (BrokenPipeError) where nobody reads any more. A failure is told on standard error instead."""
+        if isinstance(event, RunChanged) and event.state is RunState.FAILED:
+            return
         stamp = self._now().strftime("%H:%M:%S")
         print(f"{stamp}  {event_text(event)}", file=self._out, flush=True)
 
