@@ -25,7 +25,10 @@ ROI_SCALE = 2.0
 ROI_MAX_PX = 288
 """A larger region is shrunk to this before the landmarker, whose own input is 256 px of a tighter crop."""
 _TILE_OVERLAP = 0.25
-_SMALLEST_TILE_PX = 320
+_SHRINK = 1.6
+_SMALLEST_SHARE = 17.5 / 128
+"""The smallest face that the detector finds, in sides of its tile."""
+_WANTED_FACE_PX = 62.0
 _MERGE_IOU = 0.35
 _DETECTOR_MEMBER = "face_detector.tflite"
 _DETECTOR_MAX_BYTES = 4_000_000
@@ -50,21 +53,24 @@ class Detection:
 
 
 def plan_tiles(width_px: int, height_px: int) -> tuple[Tile, ...]:
-    """The tiles of one full scan: the whole frame, then squares of the short side, halved while over 2 x 320 px.
+    """The tiles of one full scan: the whole frame, then squares of the short side, and smaller ones as needed.
 
-    The detector's input is 128 px, and it wants a face of about 16 px in it: tiles of 360 to 540 px find faces
-    from about 48 to 68 px.
+    The detector's input is 128 px and it finds faces from about 17.5 px in it (measured: 25 of 25 faces of 75 px
+    in tiles of 540 px, 8 of 25 of 62 px). Squares shrink by 1.6 until faces of 62 px are found.
     """
     tiles = [Tile(0, 0, width_px, height_px)]
-    side = min(width_px, height_px)
-    if max(width_px, height_px) <= side * 1.2:
-        side //= 2
-    while side >= _SMALLEST_TILE_PX:
-        step = int(side * (1 - _TILE_OVERLAP))
-        for y in _starts(height_px, side, step):
-            tiles.extend(Tile(x, y, side, side) for x in _starts(width_px, side, step))
-        side //= 2
+    side = float(min(width_px, height_px))
+    if max(width_px, height_px) > side * 1.2:
+        tiles += _squares(width_px, height_px, int(side))
+    while side * _SMALLEST_SHARE > _WANTED_FACE_PX:
+        side /= _SHRINK
+        tiles += _squares(width_px, height_px, int(side))
     return tuple(tiles)
+
+
+def _squares(width_px: int, height_px: int, side: int) -> list[Tile]:
+    step = max(1, int(side * (1 - _TILE_OVERLAP)))
+    return [Tile(x, y, side, side) for y in _starts(height_px, side, step) for x in _starts(width_px, side, step)]
 
 
 def _starts(length: int, side: int, step: int) -> list[int]:

@@ -241,8 +241,8 @@ def test_tiles_cover_every_part_of_a_frame() -> None:
             assert tile.x + tile.width <= width
             assert tile.y + tile.height <= height
             covered[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width] = True
-        assert len(plan_tiles(width, height)) <= 24
-        assert covered.all() or min(width, height) < 640
+        assert len(plan_tiles(width, height)) <= 40
+        assert covered.all() or max(width, height) <= 1.2 * min(width, height)
 
 
 def test_overlapping_detections_become_one() -> None:
