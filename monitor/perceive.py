@@ -10,6 +10,7 @@ waiting until then. Files have no budget: everybody is followed all the time.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ SCENE_CUT = 0.45
 """Change of the frame's thumbnail (1 - correlation) beyond which every track is broken."""
 TURN_S = 4.0
 """How long a person is followed before the next one has a turn, where not all can be followed."""
+DOUBT_S = 1.0
+"""How long a detection that the landmarker did not confirm is left alone."""
 READ_MIN_PX = 36.0
 """Faces smaller than this are listed but not read: landmarks mean nothing there."""
 
@@ -81,6 +84,7 @@ class Perceiver:
         self._thumbnail: UInt8Array | None = None
         self._before: UInt8Array | None = None
         self._read_ms = 12.0
+        self._doubted: deque[tuple[int, Detection]] = deque(maxlen=32)
 
     def close(self) -> None:
         """Release the models."""
@@ -95,6 +99,7 @@ class Perceiver:
             # A cut may keep the scene (a flash) or replace it: everybody must be found and recognised again.
             for track in self._tracks:
                 track.state = TrackState.LOST if track.state is not TrackState.TENTATIVE else track.state
+            self._doubted.clear()
             ended.extend(t for t in self._tracks if t.state is TrackState.TENTATIVE)
             self._tracks = [t for t in self._tracks if t.state is TrackState.LOST]
         active = self._whose_turn(now)
@@ -240,8 +245,11 @@ class Perceiver:
         if size < READ_MIN_PX:
             self._tracks.append(Track(self._take_id(), TrackState.LIVE, detection.box_px, now))
             return
+        if any(now - then < DOUBT_S * 1e9 and same_place(detection, d.box_px) for then, d in self._doubted):
+            return
         observation = self._finder.read(frame.image, detection.box_px)
         if observation is None:
+            self._doubted.append((now, detection))
             return
         taken = [t for t in self._tracks if t.state is not TrackState.LOST and t.seen_ns == now]
         if any(same_place(observation, t.box_px) for t in taken):

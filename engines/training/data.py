@@ -7,7 +7,6 @@ A corpus is what `monitor.corpus` writes. Entries are split by identity: nobody 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +18,10 @@ from engines.forge.families import Clip, Family
 from engines.forge.masks import Image, Rng
 from engines.forge.nuisances import Nuisance, through
 from engines.forge.pairs import WHERE_STRIDE, Pair, draw_family, make_pair
+from engines.training.split import VALIDATION_SHARE, held_out
 from engines.window_input import CROP_SCALE
 
 CORPUS_SCALE = 2.0
-_VALIDATION_SHARE = 0.15
 _STILL_VALIDATION = 300
 
 
@@ -57,9 +56,8 @@ class Entry:
     @property
     def held_out(self) -> bool:
         """True where this identity belongs to validation: by a hash of its name, the same on every machine."""
-        digest = hashlib.sha256(self.identity.encode()).digest()
         # Few targets of live pairs: a larger share, so that validation has some at all.
-        return digest[0] / 256 < _VALIDATION_SHARE * (2 if self.split == "live-pair" else 1)
+        return held_out(self.identity, VALIDATION_SHARE * (2 if self.split == "live-pair" else 1))
 
 
 @dataclass(frozen=True, slots=True)
