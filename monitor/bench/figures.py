@@ -84,6 +84,6 @@ def false_alarm_bound_per_hour(alarms: int, hours: float) -> float:
         return math.inf
     if alarms == 0:
         return 3.0 / hours
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv
 
-    return float(chi2.ppf(0.95, 2 * (alarms + 1)) / 2.0 / hours)
+    return float(gammaincinv(alarms + 1, 0.95)) / hours
