@@ -256,7 +256,7 @@ def _notice(snapshot: Snapshot | None, *, fresh: bool) -> str:
     if fresh:
         parts += [snapshot.caption, snapshot.message]
         parts += [texts.stage_trouble(stage) for stage in snapshot.health]
-    return " ".join(dict.fromkeys(texts.sentence(part) for part in parts if part))
+    return "\n".join(dict.fromkeys(texts.sentence(part) for part in parts if part))
 
 
 def _speed(snapshot: Snapshot | None, *, fresh: bool) -> str:

@@ -46,7 +46,7 @@ class OverlayOptions:
     dark: bool | None = None
     """None follows the desktop."""
     blends: bool = True
-    """False where the desktop cannot blend windows: the corners are then cut off."""
+    """False where the desktop cannot blend windows: the corners are then cut off, and the background is solid."""
 
 
 class FloatingPanel(QWidget):
@@ -98,7 +98,7 @@ class FloatingPanel(QWidget):
             panel = QPainterPath()
             panel.addRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), radius, radius)
             ground = QColor(self.colours.panel)
-            ground.setAlphaF(self.options.opacity)
+            ground.setAlphaF(self.options.opacity if self.options.blends else 1.0)
             painter.fillPath(panel, ground)
             self.paint_ground(painter, radius)
             painter.setBrush(Qt.BrushStyle.NoBrush)

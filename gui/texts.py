@@ -114,7 +114,8 @@ def who(total: int, judged: int, lead: str, mood: Mood, same: int) -> str:
             return lead
         if judged == total:
             return f"all {total} people"
-        return f"{judged} of {total} people, the others cannot be judged"
+        others = "the other one" if total - judged == 1 else "the others"
+        return f"{judged} of {total} people, {others} cannot be judged"
     return lead if same <= 1 else f"{lead} and {same - 1} more"
 
 

@@ -50,7 +50,7 @@ def test_among_several_suspects_the_most_suspicious_leads_and_the_others_are_cou
 def test_no_sign_says_how_many_people_it_does_not_speak_of():
     model = Story().show(person(1, State.NO_SIGN, 0.05), person(2, State.CANNOT_TELL, None, Reason.TOO_DARK))
     assert model.mood is Mood.NO_SIGN
-    assert model.sub.startswith("1 of 2 people, the others cannot be judged")
+    assert model.sub.startswith("1 of 2 people, the other one cannot be judged")
 
 
 def test_who_cannot_be_judged_is_told_why_and_what_helps():
@@ -203,7 +203,7 @@ def test_a_person_who_left_and_came_back_under_the_same_number_starts_afresh():
 def test_what_the_source_says_of_itself_is_said_once_and_the_caption_only_while_fresh():
     story = Story()
     model = story.show(person(1, State.NO_SIGN, 0.1), source=DEMO, message=NOTICE, caption="demo: forged now")
-    assert model.notice == f"{NOTICE} demo: forged now."
+    assert model.notice == f"{NOTICE}\ndemo: forged now."
     old = snapshot(story.now_ns, source=DEMO, caption="demo: forged now")
     story.now_ns += 3 * S
     assert story.see(running(old)).notice == NOTICE
