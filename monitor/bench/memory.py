@@ -12,6 +12,7 @@ import numpy as np
 from monitor.clock import Clock, MonotonicClock
 
 MIB = 1024.0 * 1024.0
+SHORTEST_S = 30.0
 _STATUS = Path("/proc/self/status")
 
 
@@ -49,9 +50,9 @@ def _status_field(name: str) -> float | None:
 
 
 def slope_per_minute(times_s: list[float], values: list[float]) -> float | None:
-    """Least-squares slope of the last two thirds, a minute; None for less than ten readings."""
+    """Least-squares slope of the last two thirds, a minute; None for a run too short to tell loading from leaking."""
     start = len(times_s) // 3
-    if len(times_s) - start < 10:
+    if len(times_s) - start < 10 or times_s[-1] - times_s[start] < SHORTEST_S:
         return None
     return float(np.polyfit(np.asarray(times_s[start:]) / 60.0, np.asarray(values[start:]), 1)[0])
 

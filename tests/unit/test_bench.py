@@ -234,6 +234,7 @@ def test_the_slope_is_that_of_the_last_two_thirds() -> None:
     values = [500.0 - 20.0 * t if t < 20 else 100.0 + t / 60.0 * 3.0 for t in times]
     assert slope_per_minute(times, values) == pytest.approx(3.0)
     assert slope_per_minute(times[:9], values[:9]) is None
+    assert slope_per_minute(times[:40], values[:40]) is None
 
 
 def test_the_watch_of_the_memory_ends_with_its_block() -> None:
