@@ -127,10 +127,15 @@ def _qt_problem() -> str | None:
 
 @contextmanager
 def _closed_by_signals(overlay: Overlay) -> Iterator[None]:
-    """Ctrl+C and a termination signal close the window. Python runs handlers between two looks of the timer."""
+    """Ctrl+C and a termination signal close the window.
+
+    Python runs handlers while the timer looks, which may be in the middle of painting: so the window is closed a
+    moment later, from Qt's loop.
+    """
+    from PyQt6.QtCore import QTimer
 
     def close(_number: int, _frame: FrameType | None) -> None:
-        overlay.close()
+        QTimer.singleShot(0, overlay.close)
 
     before = {number: signal.signal(number, close) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -143,13 +148,15 @@ def _closed_by_signals(overlay: Overlay) -> Iterator[None]:
 @contextmanager
 def _faults_reported(overlay: Overlay) -> Iterator[list[BaseException]]:
     """An exception in the window's own code is logged and closes it; PyQt would abort the process instead."""
+    from PyQt6.QtCore import QTimer
+
     before = sys.excepthook
     faults: list[BaseException] = []
 
     def report(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
         log.critical("fault in the overlay", exc_info=(kind, value, trace))
         faults.append(value)
-        overlay.close()
+        QTimer.singleShot(0, overlay.close)
 
     sys.excepthook = report
     try:

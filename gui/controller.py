@@ -108,11 +108,14 @@ class Controller:
             self._alerts.set_aside()
         snapshot = view.snapshot
         mood, message, fresh = _life(view, now_ns)
+        trouble = _trouble(snapshot) if fresh else []
         self._alerts.update(snapshot, now_ns, fresh=fresh)
         rows = self._rows(snapshot, now_ns, fresh=fresh)
         lead = _lead(rows) if fresh else None
         if mood is None:
             mood, headline, sub = _speak_of(rows, lead)
+            if lead is None and trouble:
+                sub = texts.sentence(trouble[0])
         elif mood is Mood.CANNOT_TELL:
             headline, sub = _stale(snapshot, now_ns)
         else:
@@ -130,7 +133,7 @@ class Controller:
             rows=rows,
             alerts=self._alerts.items(now_ns),
             source=snapshot.source.title if snapshot is not None and snapshot.source is not None else self._source,
-            notice=_notice(snapshot, fresh=fresh),
+            notice=_notice(snapshot, trouble, fresh=fresh),
             speed=_speed(snapshot, fresh=fresh),
             stages=snapshot.health if snapshot is not None else (),
             action=_action(view),
@@ -224,7 +227,9 @@ def _speak_of(rows: tuple[PersonRow, ...], lead: PersonRow | None) -> tuple[Mood
         sub = texts.alert_stands(lead.name, lead.why) if lead.open_alert else f"{lead.name}: {lead.why}"
     else:
         judged, same = sum(row.mood.judged for row in rows), sum(row.mood is mood for row in rows)
-        sub = f"{texts.who(len(rows), judged, lead.name, mood, same)}, for {texts.duration(lead.for_s)}"
+        sub = texts.who(len(rows), judged, lead.name, mood, same)
+        if lead.for_s >= 1.0:
+            sub += f", for {texts.duration(lead.for_s)}"
     return mood, texts.headline(mood), texts.sentence(sub)
 
 
@@ -248,14 +253,19 @@ def _detail(verdict: Verdict, mood: Mood, *, fresh: bool) -> str:
     return "\n".join(lines)
 
 
-def _notice(snapshot: Snapshot | None, *, fresh: bool) -> str:
+def _trouble(snapshot: Snapshot | None) -> list[str]:
+    """A sentence for each stage that is stuck or slowed."""
+    stages = snapshot.health if snapshot is not None else ()
+    return [said for stage in stages if (said := texts.stage_trouble(stage)) is not None]
+
+
+def _notice(snapshot: Snapshot | None, trouble: list[str], *, fresh: bool) -> str:
     """What must stand beside every verdict: the source's own words, and a stage that is stuck or slowed."""
     if snapshot is None:
         return ""
     parts = [snapshot.source.notice] if snapshot.source is not None else []
     if fresh:
-        parts += [snapshot.caption, snapshot.message]
-        parts += [texts.stage_trouble(stage) for stage in snapshot.health]
+        parts += [snapshot.caption, snapshot.message, *trouble]
     return "\n".join(dict.fromkeys(texts.sentence(part) for part in parts if part))
 
 

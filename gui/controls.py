@@ -176,9 +176,15 @@ class FittedList(QScrollArea):
                         describe(inner, what, description)
 
     def fit(self, width_px: int, shown: int, limit_px: int) -> None:
-        """Take the height of the first `shown` widgets, at most `limit_px`."""
+        """Take the height of the first `shown` widgets, at most `limit_px`.
+
+        Layouts are brought up to date first: Qt does so only later, and the list would be a look behind.
+        """
         items = (self.column.itemAt(index) for index in range(self.column.count()))
         widgets = [widget for item in items if item is not None and (widget := item.widget()) is not None]
+        for layout in [*(widget.layout() for widget in widgets), self.column]:
+            if layout is not None:
+                layout.activate()
         bar = self.verticalScrollBar()
         scrolls = len(widgets) > shown and bar is not None
         inner_px = width_px - (bar.sizeHint().width() if scrolls and bar is not None else 0)

@@ -46,7 +46,7 @@ class StageTable(QWidget):
             for cell, column, value in zip(cells, texts.STAGE_COLUMNS, values, strict=True):
                 if cell.text() != value:
                     cell.setText(value)
-                describe(cell, f"{stage.name}, {column}: {value}", texts.stage_trouble(stage) or "Works.")
+                describe(cell, f"{texts.stage_name(stage)}, {column}: {value}", texts.stage_trouble(stage) or "Works.")
         return len(self._cells) != before
 
     def _cell(self, line: int, column: int, text: str) -> QLabel:

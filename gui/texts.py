@@ -43,12 +43,20 @@ ALERT_STATUS = {
 _NUMBER_AND_UNIT = re.compile(r"(\d) (s|ms|min|h|%)(?!\w)")
 """A number stays on the line of its unit."""
 
+_STAGE = {
+    "capture": "reading pictures",
+    "perceive": "finding faces",
+    "encode": "looking at faces",
+    "head": "weighing seconds",
+    "infer": "reaching verdicts",
+}
+
 _HEADLINE = {
     Mood.STARTING: "Starting",
     Mood.WARMING_UP: "Getting ready",
     Mood.CANNOT_TELL: "Cannot tell",
     Mood.NO_SIGN: "No sign of manipulation",
-    Mood.UNCERTAIN: "Uncertain: some signs",
+    Mood.UNCERTAIN: "Uncertain",
     Mood.SUSPECT: "Strong signs of manipulation",
     Mood.PAUSED: "Paused",
     Mood.RECONNECTING: "Waiting for the source",
@@ -116,7 +124,8 @@ def who(total: int, judged: int, lead: str, mood: Mood, same: int) -> str:
             return f"all {total} people"
         others = "the other one" if total - judged == 1 else "the others"
         return f"{judged} of {total} people, {others} cannot be judged"
-    return lead if same <= 1 else f"{lead} and {same - 1} more"
+    whom = lead if same <= 1 else f"{lead} and {same - 1} more"
+    return f"{whom}: some signs" if mood is Mood.UNCERTAIN else whom
 
 
 def alert_stands(lead: str, why: str) -> str:
@@ -174,15 +183,22 @@ def stage_values(stage: StageHealth) -> tuple[str, str, str, str, str]:
     def ms(value: float | None) -> str:
         return NO_SCORE if value is None else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
-    name = stage.name if stage.alive else f"{stage.name} (stuck)"
+    name = stage_name(stage) if stage.alive else f"{stage_name(stage)} (stuck)"
+    name = name[0].upper() + name[1:]
     return name, f"{stage.fps_out:.1f}", ms(stage.p50_ms), ms(stage.p95_ms), str(stage.dropped)
 
 
 def stage_trouble(stage: StageHealth) -> str | None:
     """Why a stage does not do all its work, or None where it does."""
+    name = stage_name(stage)
     if not stage.alive:
-        return f"{stage.name} is stuck" + (f": {stage.degraded_reason}" if stage.degraded_reason else "")
-    return f"{stage.name}: {stage.degraded_reason}" if stage.degraded_reason else None
+        return f"{name} is stuck" + (f": {stage.degraded_reason}" if stage.degraded_reason else "")
+    return f"{name}: {stage.degraded_reason}" if stage.degraded_reason else None
+
+
+def stage_name(stage: StageHealth) -> str:
+    """What the stage does, in plain words."""
+    return _STAGE.get(stage.name, stage.name)
 
 
 def sentence(text: str) -> str:

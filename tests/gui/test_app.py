@@ -41,7 +41,7 @@ def the_overlay() -> Overlay:
     return found[0]
 
 
-def when(true: Callable[[Overlay], bool], act: Callable[[Overlay], None], *, within_s: float = 10.0) -> list[str]:
+def when(true: Callable[[Overlay], bool], act: Callable[[Overlay], None], *, within_s: float = 30.0) -> list[str]:
     """While `run_watch` runs: once `true` of its window, do `act`. The list stays empty where that never came."""
     done: list[str] = []
     end = time.monotonic() + within_s

@@ -211,7 +211,13 @@ def test_what_the_source_says_of_itself_is_said_once_and_the_caption_only_while_
 
 def test_a_stuck_stage_is_named():
     model = Story().show(person(1, State.NO_SIGN, 0.1), stuck="encode")
-    assert "Encode is stuck: no answer for 3\u00a0s." in model.notice
+    assert "Looking at faces is stuck: no answer for 3\u00a0s." in model.notice
+
+
+def test_nobody_seen_because_a_stage_is_stuck_is_not_called_an_empty_picture():
+    model = Story().show(stuck="perceive")
+    assert model.headline == "Cannot tell"
+    assert model.sub == "Finding faces is stuck: no answer for 3\u00a0s."
 
 
 def test_cues_explain_with_a_harmless_reason_and_only_where_there_is_a_reading():

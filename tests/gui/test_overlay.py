@@ -388,6 +388,31 @@ def test_long_texts_are_not_clipped_at_any_font_size(make_overlay: MakeOverlay, 
         qapp.setFont(before)
 
 
+def test_the_window_fits_at_once_when_what_it_says_grows_or_shrinks(make_overlay: MakeOverlay, qapp: QApplication):
+    story, overlay = Story(), make_overlay()
+    overlay.show()
+    scenes: list[dict[str, object]] = [
+        {"people": [person(1, State.NO_SIGN, 0.1)]},
+        {"people": [person(1, State.CANNOT_TELL, None, Reason.RATE_TOO_LOW, Reason.FACE_BLURRED)], "source": DEMO},
+        {"people": [person(1, State.UNCERTAIN, 0.5)], "source": DEMO, "caption": "demo: genuine picture"},
+        {"people": four_people(), "opened": [alert(1, 2, 0)]},
+        {"people": [person(2, State.SUSPECT, 0.9)], "opened": [alert(1, 2, 0), alert(2, 2, 0)], "stuck": "head"},
+        {"people": []},
+        {"people": [], "run_state": RunState.FAILED, "message": "the camera is in use by another program; " * 5},
+        {"people": [person(1, State.WARMING_UP)]},
+    ]
+    for number, scene in enumerate(scenes):
+        judged = scene.pop("people")
+        overlay.show_model(story.show(*judged, **scene))  # type: ignore[misc]
+        qapp.processEvents()
+        assert clipped(overlay.findChildren(QLabel)) == [], f"scene {number}"
+        first = overlay.height()
+        overlay.show_model(story.show(*judged, **scene))  # type: ignore[misc]
+        qapp.processEvents()
+        assert overlay.height() == first, f"scene {number}: the window found its height a look too late"
+        story.now_ns += S
+
+
 def test_a_larger_font_enlarges_an_open_window(make_overlay: MakeOverlay, qapp: QApplication):
     overlay = make_overlay()
     overlay.show()

@@ -29,9 +29,9 @@ def open_session() -> Iterator[Callable[..., MonitorSession]]:
 
 
 def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5.0
+    end = time.monotonic() + 30.0
     while not true():
-        assert time.monotonic() < end, "waited 5 s in vain"
+        assert time.monotonic() < end, "waited 30 s in vain"
         time.sleep(0.005)
 
 
