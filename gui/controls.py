@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from PyQt6.QtCore import QPointF, QRectF, QSize, Qt
 from PyQt6.QtGui import QColor, QKeyEvent, QPainter, QPaintEvent, QPen, QPolygonF
-from PyQt6.QtWidgets import QAbstractButton, QFrame, QScrollArea, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QAbstractButton, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from gui.style import Palette
 
@@ -146,6 +146,20 @@ def _paint_icon(painter: QPainter, box: QRectF, icon: Icon, colour: QColor) -> N
         return
     for line in lines[icon]:
         painter.drawPolyline(QPolygonF(list(line)))
+
+
+class ElidedLabel(QLabel):
+    """One line that is shortened in the middle where it does not fit; the whole of it is in the tool tip."""
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(self.fontMetrics().horizontalAdvance("…"), super().minimumSizeHint().height())
+
+    def paintEvent(self, _event: QPaintEvent | None) -> None:
+        room = self.contentsRect()
+        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideMiddle, room.width())
+        with painting(self) as painter:
+            painter.setPen(self.palette().color(self.foregroundRole()))
+            painter.drawText(room, int(self.alignment()), text)
 
 
 class FittedList(QScrollArea):

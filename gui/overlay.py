@@ -16,7 +16,7 @@ from gui import style, texts
 from gui.alerts import SHOWN_CARDS, AlertsPanel
 from gui.announce import Announcements, Announcer
 from gui.controller import Action, OverlayModel
-from gui.controls import Icon, IconButton, describe
+from gui.controls import ElidedLabel, Icon, IconButton, describe
 from gui.gauge import ScoreLabel, StateMark
 from gui.panel import FloatingPanel, OverlayOptions
 from gui.people import SHOWN_ROWS, PeopleList
@@ -55,7 +55,9 @@ class Overlay(FloatingPanel):
     def _build(self) -> None:
         palette = self.colours
         self.brand = _label("brand", self, "unmask")
-        self.source = _label("source", self)
+        self.source = ElidedLabel(self)
+        self.source.setObjectName("source")
+        self.source.setTextFormat(Qt.TextFormat.PlainText)
         self.action_button = IconButton(palette, Icon.PAUSE, self)
         self.compact_button = IconButton(palette, Icon.COMPACT, self)
         self.close_button = IconButton(palette, Icon.CLOSE, self)
@@ -155,6 +157,7 @@ class Overlay(FloatingPanel):
         _say(self.headline, model.headline, "What the monitor says now.")
         _say(self.sub, model.sub, "Of whom, since when, or why.")
         _say(self.source, model.source, "What is watched.")
+        self.source.setToolTip(model.source)
         _say(self.notice, model.notice, "What the source or a stage says of itself.")
         _say(self.speed, model.speed, "What runs the detector, and the time from picture to verdict.")
         self.score.show_score(model.suspicion, model.mood, model.lead or "Score", self.colours)
@@ -304,6 +307,7 @@ def _label(object_name: str, parent: QWidget, text: str = "", *, wrap: bool = Fa
 
 
 def _say(label: QLabel, text: str, description: str) -> None:
-    if label.text() != text:
-        label.setText(text)
+    shown = texts.breakable(text) if label.wordWrap() else text
+    if label.text() != shown:
+        label.setText(shown)
     describe(label, text or "Nothing to say", description)

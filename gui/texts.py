@@ -40,6 +40,8 @@ ALERT_STATUS = {
     "closed": "The alert is over: the signs have gone.",
 }
 
+_LONG_WORD = re.compile(r"\S{20,}")
+_MAY_BREAK = re.compile(r"[/\\_.:?&=-](?=\S)|\S{19}(?=\S)")
 _NUMBER_AND_UNIT = re.compile(r"(\d) (s|ms|min|h|%)(?!\w)")
 """A number stays on the line of its unit."""
 
@@ -199,6 +201,11 @@ def stage_trouble(stage: StageHealth) -> str | None:
 def stage_name(stage: StageHealth) -> str:
     """What the stage does, in plain words."""
     return _STAGE.get(stage.name, stage.name)
+
+
+def breakable(text: str) -> str:
+    """`text` with places to break in words that are too long for a line, such as paths: invisible, of no width."""
+    return _LONG_WORD.sub(lambda word: _MAY_BREAK.sub("\\g<0>\u200b", word.group()), text)
 
 
 def sentence(text: str) -> str:

@@ -57,6 +57,13 @@ def test_sentences_begin_with_a_capital_but_addresses_stay_as_they_are(text: str
     assert texts.sentence(text) == said
 
 
+@pytest.mark.parametrize("text", ["/home/somebody/Videos/the one call.mp4: not there", "x" * 100, "short words only"])
+def test_long_words_get_places_to_break_and_stay_the_same(text: str):
+    broken = texts.breakable(text)
+    assert broken.replace("\u200b", "") == text
+    assert max(len(part) for part in re.split("[ \u200b]", broken)) <= 20
+
+
 def test_nothing_is_claimed_of_speed_before_there_is_a_figure():
     assert texts.speed("", None, None) == "Detector not loaded yet"
     assert texts.speed("ONNX Runtime", None, None) == "ONNX Runtime"
