@@ -32,8 +32,9 @@ from engines.card import (
 from engines.detector_engine import open_graphs
 from engines.forge.pairs import WHERE_STRIDE
 from engines.golden import compute_golden
-from engines.network import AUX_DIM, ENCODER_DIM, STEPS, Encoder, ExportEncoder, Head
+from engines.network import ENCODER_DIM, STEPS, Encoder, ExportEncoder, Head
 from engines.runtimes.onnx import OnnxRuntime
+from engines.window_input import AUX_DIM
 
 OPSET = 17
 
