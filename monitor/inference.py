@@ -161,6 +161,8 @@ class Inference:
 
     def close(self) -> None:
         """Free the detector's runtime."""
+        for meter in self.meters:
+            meter.finished()
         if self._on_close is not None:
             self._on_close()
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from monitor.analysis import FileStages, run
+from engines.card import load_card
+from engines.errors import AssetError
+from monitor.analysis import FileStages, analyze_file, run
+from monitor.bench.speed import render_clip
 from monitor.errors import EngineError, SourceError
 from monitor.perceive import Perceived
 from monitor.results import Analysis, ModelInfo
@@ -205,3 +209,20 @@ def test_a_file_that_failed_stands_in_the_list_with_its_error() -> None:
         "source": {"uri": "x.mp4"},
         "error": "no such file",
     }
+
+
+def test_the_demonstration_is_one_person_to_the_shipped_detector(tmp_path: Path, face_landmarker_asset: Path) -> None:
+    try:
+        load_card()
+    except AssetError as error:
+        pytest.skip(f"the trained detector is not here: {error}")
+    clip = tmp_path / "demo.mp4"
+    render_clip(clip, 1, 4.0)
+    analysis = analyze_file(clip, Settings(runtime="onnx"))
+    assert analysis.timing.frames_sampled == 60
+    (track,) = analysis.tracks
+    assert len(track.windows) >= 4
+    assert analysis.summary.coverage > 0.9
+    assert analysis.summary.score == track.score
+    assert track.score is not None
+    assert analysis.model.id == load_card().id
