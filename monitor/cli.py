@@ -29,7 +29,10 @@ EXIT_TERMINATED = 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status; prints at most one line on standard error for an error."""
+    """Run one command. Returns the exit status; prints at most one line on standard error for an error.
+
+    Without `argv` it is the whole process: libraries are hushed, and a thread that hangs cannot hold up the end.
+    """
     _prepare_process()
     try:
         arguments = parse(sys.argv[1:] if argv is None else list(argv))
@@ -38,19 +41,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = COMMANDS[arguments.command](arguments)
         sys.stdout.flush()
     except UnmaskError as error:
-        return _complain(str(error), error.exit_code)
+        status = _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        status = EXIT_INTERRUPTED
+    except _Terminated:
+        status = EXIT_TERMINATED
     except BrokenPipeError:
         # Python would complain once more when it flushes standard output at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
+        status = EXIT_BROKEN_PIPE
     except Exception as error:
         if _debugging():
             raise
         what = f"a fault in unmask itself ({type(error).__name__}: {error})"
-        return _complain(f"{what}; set UNMASK_DEBUG=1 to see where", EXIT_INTERNAL)
+        status = _complain(f"{what}; set UNMASK_DEBUG=1 to see where", EXIT_INTERNAL)
+    if argv is None:
+        _leave_hanging_threads(status)
     return status
+
+
+class _Terminated(BaseException):
+    """The process was asked to end (SIGTERM)."""
+
+
+def _leave_hanging_threads(status: int) -> None:
+    """End the process here and now where one of our threads is still inside a library: Python would abort instead."""
+    if any(thread.daemon and thread.name.startswith("unmask") for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _prepare_process() -> None:
@@ -89,7 +108,7 @@ def _hush_libraries() -> None:
 
 
 def _terminated(_number: int, _frame: object) -> NoReturn:
-    raise SystemExit(EXIT_TERMINATED)
+    raise _Terminated
 
 
 def _complain(message: str, status: int) -> int:
@@ -129,7 +148,9 @@ def _watch(arguments: argparse.Namespace) -> int:
     from monitor.pipeline import Monitor
     from monitor.sinks.jsonl import JsonLinesSink
     from monitor.sinks.text import TextSink
+    from monitor.stages import check_files
 
+    check_files()
     sink = JsonLinesSink(sys.stdout) if arguments.json else TextSink(sys.stdout)
     run_headless(Monitor(uri, settings), sink.write, duration_s=arguments.duration)
     return 0

@@ -139,6 +139,7 @@ class Monitor:
         self._threads = [threading.Thread(target=work, name=name, daemon=True) for name, work in works]
         for thread in self._threads:
             thread.start()
+        self.refresh()
 
     def stop(self) -> None:
         """End every thread and free what they hold; waits two seconds at most. Calling it again is harmless."""
@@ -149,7 +150,8 @@ class Monitor:
             thread.join(max(0.0, (deadline_ns - MonotonicClock().now_ns()) / 1e9))
         late = [thread.name for thread in self._threads if thread.is_alive()]
         if late:
-            log.warning("still busy %s s after the stop: %s", STOP_S, ", ".join(late))
+            level = logging.WARNING if self._ready.is_set() else logging.INFO  # libraries load as long as they load
+            log.log(level, "still busy %s s after the stop: %s", STOP_S, ", ".join(late))
         self._over.set()
         self.refresh()
 
@@ -243,7 +245,6 @@ class Monitor:
             except Closed:
                 return
             meter.offered()
-            meter.set_dropped(inbox.dropped)
             try:
                 with meter.working():
                     step(tool, work)
@@ -293,6 +294,8 @@ class Monitor:
         now_ns = self._clock.now_ns()
         capture, inference = self._capture, self._inference
         state = self._run_state()
+        self._perceive_meter.set_dropped(self._frames.dropped)
+        self._infer_meter.set_dropped(self._looks.dropped)
         stalled = self._mark_silent_source(now_ns, state)
         meters = (capture.meter, self._perceive_meter, *(inference.meters if inference else ()), self._infer_meter)
         stalled = stalled or any(meter.stuck_s() is not None for meter in meters)
@@ -329,7 +332,7 @@ class Monitor:
             return str(self.error)
         if self._capture.message is not None:
             return self._capture.message
-        if not self._ready.is_set() and self._threads:
+        if not self._ready.is_set() and self._threads and not self._stopping.is_set():
             return "loading the face model and the detector"
         return self._capture.info.notice if self._capture.info is not None else None
 

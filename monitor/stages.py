@@ -65,6 +65,14 @@ class Models:
         self.choice.engine.close()
 
 
+def check_files() -> None:
+    """Are the face model and the detector here, and the right ones? Quick, loads nothing. Raises AssetError."""
+    from engines.assets import face_landmarker
+
+    face_landmarker()
+    load_card()
+
+
 def load_models(settings: Settings) -> Models:
     """Check and load everything that the main job needs. Raises AssetError or EngineError."""
     from engines.assets import face_landmarker

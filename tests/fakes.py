@@ -5,11 +5,13 @@ Between them runs the real thing: sampling, mailboxes, quality, windows, evidenc
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 
 from engines.window_input import AUX_DIM
 from monitor.clock import Clock
@@ -231,3 +233,11 @@ def make_stages(
         lambda: perceiver if perceiver is not None else FakePerceiver(),
         lambda: make_inference(detector, clock=clock),
     )
+
+
+def skip_where_busy() -> None:
+    """Skip what a test says of a run in real time where other programs have the processors."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    cores = os.cpu_count() or 1
+    if load > 2 * cores:
+        pytest.skip(f"this machine is busy (load {load:.1f} on {cores} cores): no run in real time can be judged")

@@ -61,7 +61,7 @@ class Changes:
     """Turns snapshots into events. Remembers what it said last, of the people in the picture only."""
 
     def __init__(self) -> None:
-        self._run: tuple[RunState, str | None, str] | None = None
+        self._run: tuple[RunState, str | None] | None = None
         self._said: dict[int, Verdict] = {}
         self._last_alert = 0
         self._open: set[int] = set()
@@ -71,7 +71,7 @@ class Changes:
         return [*self._run_events(snapshot), *self._verdict_events(snapshot), *self._alert_events(snapshot)]
 
     def _run_events(self, snapshot: Snapshot) -> list[Event]:
-        key = (snapshot.run_state, snapshot.message, snapshot.runtime)
+        key = (snapshot.run_state, snapshot.message)
         if key == self._run:
             return []
         self._run = key

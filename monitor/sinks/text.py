@@ -16,7 +16,7 @@ _RUN_TEXT = {
     RunState.STARTING: "starting",
     RunState.RUNNING: "watching",
     RunState.RECONNECTING: "the source is lost",
-    RunState.ENDED: "the source has ended",
+    RunState.ENDED: "ended",
     RunState.FAILED: "stopped",
 }
 
