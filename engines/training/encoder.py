@@ -144,8 +144,8 @@ def train(corpus_path: Path, run: Path, arguments: argparse.Namespace) -> None:
     corpus = Corpus.load(corpus_path)
     mix = Mix(
         pairs=arguments.pairs,
-        live_pairs=0 if arguments.own_only else 2,
-        forgeries=0 if arguments.own_only else 4,
+        live_pairs=0 if arguments.own_only else arguments.live_pairs,
+        forgeries=0 if arguments.own_only else arguments.forgeries,
     )
     left_out = frozenset(filter(None, arguments.leave_out.split(",")))
     sampler = Sampler(corpus, size_px=arguments.size, mix=mix, left_out=left_out)
@@ -199,7 +199,7 @@ def train(corpus_path: Path, run: Path, arguments: argparse.Namespace) -> None:
         average.update(encoder)
         step += 1
         pictures += len(batch.labels)
-        seen = {k: 0.97 * seen[k] + 0.03 * v if step > 1 else v for k, v in parts.items()}
+        seen = {k: 0.97 * seen[k] + 0.03 * v if pictures > len(batch.labels) else v for k, v in parts.items()}
         if step % 20 == 0:
             spent = time.monotonic() - began
             print(
@@ -244,6 +244,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=80.0)
     parser.add_argument("--size", type=int, default=144, help="side of the crop in pixels")
     parser.add_argument("--pairs", type=int, default=14, help="forged pairs a batch")
+    parser.add_argument("--live-pairs", type=int, default=2, help="pictures of each half of a live pair a batch")
+    parser.add_argument("--forgeries", type=int, default=4, help="pictures of other real forgeries and reals a batch")
     parser.add_argument("--rate", type=float, default=4e-4, help="peak learning rate of the backbone")
     parser.add_argument("--own-only", action="store_true", help="only forgeries made here, no real ones")
     parser.add_argument("--leave-out", default="", help="comma-separated corpus families to leave out")
