@@ -115,15 +115,15 @@ def recorded(entry: Entry, sampler: Sampler, rng: Rng, count: int) -> Iterator[W
 
 
 def all_windows(sampler: Sampler, rng: Rng, pairs: int, each: int) -> Iterator[WindowSample]:
-    """`pairs` synthesised pairs, then `each` windows of every recording (clips too: honest ones, unharmed)."""
-    source = synthesised(sampler, rng)
-    for _ in range(pairs):
-        yield from next(source)
+    """`each` windows of every recording (two of a real clip), then `pairs` synthesised pairs."""
     for pool in (sampler.live["real"], sampler.live["fake"], sampler.forgeries["real"], sampler.forgeries["fake"]):
         for entry in pool:
             yield from recorded(entry, sampler, rng, each)
     for entry in sampler.clips:
         yield from recorded(entry, sampler, rng, 2)
+    source = synthesised(sampler, rng)
+    for _ in range(pairs):
+        yield from next(source)
 
 
 def write(folder: Path, samples: Iterator[WindowSample]) -> int:
