@@ -22,7 +22,7 @@ from engines.errors import AssetError
 REPO = Path(__file__).resolve().parent.parent
 OWN_THREADS = "unmask"
 """Threads of the product have names that begin so, and must end with the test even where they are daemons."""
-THREAD_GRACE_S = 3.0
+THREAD_GRACE_S = 10.0
 HOME_VARIABLES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
 KEPT_VARIABLES = ("UNMASK_ASSETS", "UNMASK_SHARED")
 
