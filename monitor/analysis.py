@@ -18,7 +18,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from monitor.clock import Clock, MonotonicClock
 from monitor.health import StageMeter
-from monitor.inference import Inference
+from monitor.inference import Inference, Outcome
 from monitor.mailbox import BlockingMailbox, Closed
 from monitor.perceive import Perceived
 from monitor.results import Analysis, ModelInfo, Timing
@@ -69,7 +69,7 @@ class Analyser:
         """Judge a recording. Raises SourceError where nothing of it can be read, AssetError, EngineError."""
         clock = MonotonicClock()
         text = str(path)
-        uri = text if text.lower().startswith("file:") else f"file:{text}"
+        uri = text if text.lower().startswith("file:") else Path(text).absolute().as_uri()
         source = open_address(uri, self._settings, clock, region)
         try:
             if self._models is None:
@@ -107,7 +107,9 @@ def file_stages(models: Models, settings: Settings, clock: Clock) -> FileStages:
     card, choice = models.card, models.choice
     return FileStages(
         lambda: make_perceiver(models.face_asset, card, settings, live=False),
-        lambda: make_inference(card, choice, settings, clock, own_engine=False, max_closed_alerts=MAX_ALERTS),
+        lambda: make_inference(
+            card, choice, settings, clock, own_engine=False, max_closed_alerts=MAX_ALERTS, live=False
+        ),
         ModelInfo(card.id, card.encoder.sha256, card.head.sha256, choice.engine.name),
         operating_point(card, settings),
     )
@@ -191,6 +193,8 @@ def run(
                 _infer(inference, perceived, media_ns, tally, cues)
             if progress is not None:
                 progress(media_ns / 1e9, source.info.duration_s)
+        if decode.error is None and perceive.error is None:
+            _count(inference.finish(reading.last_ns), tally, cues)
     for thread in (decode, perceive):
         if thread.error is not None:
             raise thread.error
@@ -277,6 +281,10 @@ def _infer(inference: Inference, perceived: Perceived, media_ns: int, tally: Tal
     outcome = inference.step(perceived, media_ns)
     for status in perceived.statuses:
         tally.on_status(status)
+    _count(outcome, tally, cues)
+
+
+def _count(outcome: Outcome, tally: Tally, cues: _StrongestCues) -> None:
     for refusal in outcome.refusals:
         tally.on_refusal(refusal)
     for score in outcome.scores:

@@ -53,12 +53,13 @@ def fit_logistic(logits: Floats, labels: Floats, weights: Floats, steps: int = 2
 
 
 def peaks(logits: Sequence[float], ends_ns: Sequence[int], drift: float) -> list[float]:
-    """The largest CUSUM of each stretch of 10 s of one real person, the test starting anew in each."""
+    """The largest CUSUM of each stretch of 10 s of one real person, the test running on as it does in a call."""
+    path = cusum_path(logits, ends_ns, drift)
     out: list[float] = []
     start = 0
     for index in range(1, len(ends_ns) + 1):
         if index == len(ends_ns) or ends_ns[index] - ends_ns[start] > STRETCH_S * 1e9:
-            out.append(max(cusum_path(logits[start:index], ends_ns[start:index], drift)))
+            out.append(max(path[start:index]))
             start = index
     return out
 

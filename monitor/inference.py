@@ -77,7 +77,8 @@ class Outcome:
 class Inference:
     """Windows, detector, cues and judge of one stream.
 
-    `on_close` frees what the detector runs on. The stage meters `encode` and `head` take the models' own times.
+    `on_close` frees what the detector runs on. `flush_short` (recordings) judges whoever leaves before a first
+    window is full on what was seen. The stage meters `encode` and `head` take the models' own times.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Inference:
         cues: CuesLike | None = None,
         clock: Clock | None = None,
         on_close: Callable[[], None] | None = None,
+        flush_short: bool = False,
     ) -> None:
         clock = clock if clock is not None else MonotonicClock()
         self._detector = detector
@@ -99,6 +101,8 @@ class Inference:
         self._cues = cues
         self._clock = clock
         self._on_close = on_close
+        self._flush_short = flush_short
+        self._late: list[Window] = []
         self._lock = threading.Lock()
         self._people: set[int] = set()
         self._thumbnails: dict[int, tuple[int, UInt8Array]] = {}
@@ -130,7 +134,8 @@ class Inference:
         encoded = self._timed(ENCODE, lambda: self._detector.encode(faces)) if faces else []
         qualities = [measure(face) for face in faces]
         results = [self._push(*one) for one in zip(faces, encoded, qualities, strict=True)]
-        windows = [one for one in results if isinstance(one, Window)]
+        windows = [*self._late, *(one for one in results if isinstance(one, Window))]
+        self._late.clear()
         scores = self._timed(HEAD, lambda: self._detector.score_many(windows)) if windows else []
         self._judged.update(score.track_id for score in scores)
         refusals = tuple(one for one in results if isinstance(one, Refusal))
@@ -146,6 +151,12 @@ class Inference:
                 self._judge.on_cue(reading, at_ns)
         self._picture(faces)
         return Outcome(tuple(scores), refusals, tuple(readings))
+
+    def finish(self, at_ns: int) -> Outcome:
+        """The end of a recording: judge whoever was seen too shortly for a full window. Raises EngineError."""
+        for track_id in sorted(self._people):
+            self._flush(track_id)
+        return self.step(Perceived((), (), False), at_ns)
 
     def verdicts(self, now_ns: int, *, stalled: bool = False) -> tuple[Verdict, ...]:
         """One verdict a person, worst first. `stalled`: a stage has stopped, no score is current."""
@@ -172,15 +183,22 @@ class Inference:
         """Nothing that was remembered of a person's picture survives a cut or the person's leaving."""
         if perceived.cut:
             for track_id in self._people:
+                self._flush(track_id)
                 self._cut(track_id)
         for status in perceived.statuses:
             if status.cut or status.ended:
+                self._flush(status.track_id)
                 self._cut(status.track_id)
             if status.ended:
                 self._windows.end(status.track_id)
                 self._people.discard(status.track_id)
                 self._thumbnails.pop(status.track_id, None)
                 self._judged.pop(status.track_id, None)
+
+    def _flush(self, track_id: int) -> None:
+        window = self._windows.flush(track_id) if self._flush_short else None
+        if window is not None:
+            self._late.append(window)
 
     def _cut(self, track_id: int) -> None:
         self._windows.cut(track_id)

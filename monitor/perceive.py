@@ -31,14 +31,17 @@ from monitor.tracks import (
     returning,
     same_place,
 )
-from monitor.types import FaceObservation, Frame, Reason, TrackedFace, TrackStatus, UInt8Array
+from monitor.types import FaceObservation, Float32Array, Frame, Reason, TrackedFace, TrackStatus, UInt8Array
 
 SCENE_CUT = 0.45
 """Change of the frame's thumbnail (1 - correlation) beyond which every track is broken."""
 TURN_S = 4.0
 """How long a person is followed before the next one has a turn, where not all can be followed."""
-DOUBT_S = 1.0
-"""How long a detection that the landmarker did not confirm is left alone."""
+DOUBT_S = 0.4
+"""How long a detection that the landmarker did not confirm is left alone in a live call, where time is short."""
+LOOK_PX = 48
+EAGER_TILES = 6
+"""Tiles scanned a step while nobody is followed."""
 READ_MIN_PX = 36.0
 """Faces smaller than this are listed but not read: landmarks mean nothing there."""
 
@@ -81,6 +84,7 @@ class Perceiver:
         self._tiles: tuple[Tile, ...] = ()
         self._shape: tuple[int, int] = (0, 0)
         self._cursor = 0
+        self._first = True
         self._thumbnail: UInt8Array | None = None
         self._before: UInt8Array | None = None
         self._read_ms = 12.0
@@ -95,6 +99,7 @@ class Perceiver:
         image, now = frame.image, frame.media_ns
         ended: list[Track] = []
         cut = self._look_for_cut(image)
+        cut_ids = {t.track_id for t in self._tracks if t.known} if cut else set()
         if cut:
             # A cut may keep the scene (a flash) or replace it: everybody must be found and recognised again.
             for track in self._tracks:
@@ -104,19 +109,20 @@ class Perceiver:
             self._tracks = [t for t in self._tracks if t.state is TrackState.LOST]
         active = self._whose_turn(now)
         crops: dict[int, TrackedFace] = {}
-        full_scan = cut or not any(t.state in (TrackState.LIVE, TrackState.TENTATIVE) for t in self._tracks)
+        full_scan = cut or self._first
+        self._first = False
         for track in sorted(active, key=lambda t: t.track_id):
             if self._follow(track, frame, crops) is LookCheck.OTHER:
                 # Somebody else sits there now: this person is missing, and the newcomer is found by the scan.
                 track.state = TrackState.LOST
-                full_scan = True
+            full_scan = full_scan or track.state is TrackState.LOST
         self._part_those_who_share_a_face(crops)
         self._find_new(frame, full_scan, crops)
         ended.extend(self._forget(now))
         self._before = image
         return Perceived(
             faces=tuple(crops[k] for k in sorted(crops)),
-            statuses=tuple(self._statuses(frame, crops, ended)),
+            statuses=tuple(self._statuses(frame, crops, ended, {t.track_id for t in active}, cut_ids)),
             cut=cut,
         )
 
@@ -175,7 +181,7 @@ class Perceiver:
         """Take a read face for a track, unless its look has broken."""
         square = follow(track.square, Square.of_box(observation.box_px))
         picture, matrix = crop(frame.image, square, size_px=self._crop_px, scale=self._crop_scale)
-        verdict = check_look(track, appearance.signature(picture), frame.media_ns)
+        verdict = check_look(track, self._look(frame.image, observation), frame.media_ns)
         if verdict is LookCheck.OTHER:
             return verdict
         track.moved_to(observation.box_px, frame.media_ns)
@@ -206,16 +212,21 @@ class Perceiver:
             for b in present[i + 1 :]:
                 if TrackState.LOST in (a.state, b.state) or not same_place(Detection(a.box_px, 1.0), b.box_px):
                     continue
-                loser = min((a, b), key=lambda t: (self._self_likeness(t, crops), t.hits))
+                loser = min((a, b), key=lambda t: (self._self_likeness(t), t.hits))
                 loser.state = TrackState.LOST
                 crops.pop(loser.track_id, None)
 
     @staticmethod
-    def _self_likeness(track: Track, crops: dict[int, TrackedFace]) -> float:
-        face = crops.get(track.track_id)
-        if face is None or track.look is None:
+    def _self_likeness(track: Track) -> float:
+        if track.state is TrackState.HELD or track.look is None or track.last_look is None:
             return -1.0
-        return round(appearance.likeness(appearance.signature(face.crop), track.look), 3)
+        return round(appearance.likeness(track.last_look, track.look), 3)
+
+    @staticmethod
+    def _look(image: UInt8Array, observation: FaceObservation) -> Float32Array:
+        """The look of a face, locked to it: in the smoothed crop a mover's background would change it."""
+        square = Square.of_box(observation.box_px)
+        return appearance.signature(crop(image, square, size_px=LOOK_PX)[0])
 
     def _find_new(self, frame: Frame, full_scan: bool, crops: dict[int, TrackedFace]) -> None:
         tiles: Iterable[Tile]
@@ -223,8 +234,10 @@ class Perceiver:
             tiles = self._tiles
         else:
             count = len(self._tiles)
-            tiles = [self._tiles[(self._cursor + i) % count] for i in range(min(self._tiles_per_step, count))]
-            self._cursor = (self._cursor + self._tiles_per_step) % count
+            alone = not any(t.state in (TrackState.LIVE, TrackState.TENTATIVE) for t in self._tracks)
+            wanted = max(EAGER_TILES, self._tiles_per_step) if alone else self._tiles_per_step
+            tiles = [self._tiles[(self._cursor + i) % count] for i in range(min(wanted, count))]
+            self._cursor = (self._cursor + wanted) % count
         found = self._finder.scan(frame.image, list(tiles))
         now = frame.media_ns
         followed = [t for t in self._tracks if t.state is not TrackState.LOST and t.seen_ns == now]
@@ -245,7 +258,8 @@ class Perceiver:
         if size < READ_MIN_PX:
             self._tracks.append(Track(self._take_id(), TrackState.LIVE, detection.box_px, now))
             return
-        if any(now - then < DOUBT_S * 1e9 and same_place(detection, d.box_px) for then, d in self._doubted):
+        doubt = self._budget_ms is not None
+        if doubt and any(now - then < DOUBT_S * 1e9 and same_place(detection, d.box_px) for then, d in self._doubted):
             return
         observation = self._finder.read(frame.image, detection.box_px)
         if observation is None:
@@ -254,9 +268,8 @@ class Perceiver:
         taken = [t for t in self._tracks if t.state is not TrackState.LOST and t.seen_ns == now]
         if any(same_place(observation, t.box_px) for t in taken):
             return
-        picture, _ = crop(frame.image, Square.of_box(observation.box_px), size_px=self._crop_px, scale=self._crop_scale)
-        look = appearance.signature(picture)
-        missing = [t for t in self._tracks if t.state is TrackState.LOST]
+        look = self._look(frame.image, observation)
+        missing = [t for t in self._tracks if t.state is TrackState.LOST and t.hits >= CONFIRM_SAMPLES]
         track = returning(look, missing)
         if track is not None:
             track.state, track.square, track.last_look = TrackState.LIVE, None, look
@@ -274,8 +287,17 @@ class Perceiver:
         self._tracks = [t for t in self._tracks if now_ns - t.seen_ns <= LOST_S * 1e9]
         return gone
 
-    def _statuses(self, frame: Frame, crops: dict[int, TrackedFace], ended: list[Track]) -> list[TrackStatus]:
-        known = [t for t in self._tracks if t.state is not TrackState.TENTATIVE]
+    def _statuses(
+        self,
+        frame: Frame,
+        crops: dict[int, TrackedFace],
+        ended: list[Track],
+        active: set[int],
+        cut_ids: set[int],
+    ) -> list[TrackStatus]:
+        told = [t for t in self._tracks if t.hits >= CONFIRM_SAMPLES or t.look is None or t.track_id in crops]
+        for track in told:
+            track.known = True
         return [
             TrackStatus(
                 track_id=track.track_id,
@@ -288,15 +310,16 @@ class Perceiver:
                     float(track.box_px[3]),
                 ),
                 face_px=track.face_px,
-                reason=None if gone else self._reason(track, crops),
+                reason=None if gone else self._reason(track, crops, active),
+                cut=track.track_id in cut_ids,
                 ended=gone,
             )
-            for group, gone in ((known, False), (ended, True))
+            for group, gone in ((told, False), (ended, True))
             for track in group
-            if track.hits >= CONFIRM_SAMPLES or track.look is None
+            if track.known
         ]
 
-    def _reason(self, track: Track, crops: dict[int, TrackedFace]) -> Reason | None:
+    def _reason(self, track: Track, crops: dict[int, TrackedFace], active: set[int]) -> Reason | None:
         if track.track_id in crops:
             return None
         if track.state is TrackState.LOST:
@@ -305,4 +328,4 @@ class Perceiver:
             return Reason.CUT
         if track.face_px < max(READ_MIN_PX, self._min_face_px):
             return Reason.FACE_TOO_SMALL
-        return Reason.WAITING_TURN if self._budget_ms is not None else Reason.NO_FACE
+        return Reason.NO_FACE if track.track_id in active else Reason.WAITING_TURN

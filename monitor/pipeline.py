@@ -207,12 +207,14 @@ class Monitor:
         self.refresh()
 
     def _run_watchdog(self) -> None:
+        failed = False
         while not self._closing.wait(REFRESH_S):
             try:
                 self.refresh()
             except Exception:
-                log.exception("the watchdog failed")
-                return
+                if not failed:
+                    log.exception("the watchdog failed; it goes on")
+                failed = True
 
     def _run_stage(
         self,

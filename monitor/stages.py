@@ -105,6 +105,7 @@ def make_inference(
     *,
     own_engine: bool = True,
     max_closed_alerts: int = 20,
+    live: bool = True,
 ) -> Inference:
     """The real infer stage on an engine that is already open; closes it at the end where it owns it."""
     from monitor.cues.reader import CueReader
@@ -124,6 +125,7 @@ def make_inference(
         cues=CueReader(hop_frames=settings.hop_frames),
         clock=clock,
         on_close=choice.engine.close if own_engine else None,
+        flush_short=not live,
     )
 
 

@@ -16,11 +16,11 @@ from monitor.evidence import MAX_LOGIT, Coverage, OperatingPoint, sigmoid
 from monitor.types import Alert, Quality, Reason, Refusal, State, TrackStatus, WindowScore
 from monitor.windows import commonest
 
-LEAD_SHARE = 0.2
+LEAD_SHARE = 0.3
 """A person leads a recording only with this share of the longest person's judged time ..."""
 LEAD_S = 10.0
 """... or with so many judged seconds."""
-MIN_WINDOWS = 2
+MIN_WINDOWS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +121,9 @@ class Tally:
 
     def tracks(self, alerts: Iterable[Alert] = ()) -> tuple[TrackSummary, ...]:
         """Every person, in order of appearance. A person with an alert (times on the media timeline) is suspect."""
-        opened = [(a.track_id, a.opened_ns) for a in alerts]
+        alerts = tuple(alerts)
         parts = sorted((p for parts in self._parts.values() for p in parts), key=_appearance)
-        return tuple(self._summary(p, opened) for p in parts)
+        return tuple(self._summary(p, alerts) for p in parts)
 
     def file(self, tracks: Iterable[TrackSummary]) -> FileSummary:
         """The recording as a whole, from its people."""
@@ -149,9 +149,13 @@ class Tally:
         part.start_ns, part.end_ns = min(part.start_ns, start_ns), max(part.end_ns, end_ns)
         return part
 
-    def _summary(self, part: _Part, opened: Iterable[tuple[int, int]]) -> TrackSummary:
+    def _summary(self, part: _Part, alerts: Iterable[Alert]) -> TrackSummary:
         score = sigmoid(part.logit_sum / len(part.windows)) if part.windows else None
-        alerted = any(track == part.track_id and part.start_ns <= ns <= part.end_ns for track, ns in opened)
+        own = [a for a in alerts if a.track_id == part.track_id and part.start_ns <= a.opened_ns <= part.end_ns]
+        alerted = bool(own)
+        if score is not None and own:
+            # Whoever was forged for a part of the time must not rank below a call without an alert.
+            score = max(score, *(a.peak_suspicion for a in own))
         reasons = commonest(part.refusals.elements()) or commonest(part.statuses.elements())
         if score is None and not reasons:
             reasons = (Reason.TOO_SHORT,)

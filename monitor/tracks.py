@@ -23,12 +23,16 @@ CONFIRM_SAMPLES = 3
 """Samples with landmarks before a new face becomes a person."""
 SAME_LOOK = 0.80
 """Likeness to the sample before, under which the look has broken."""
-RETURN_LOOK = 0.85
-"""Likeness to the remembered look that brings a lost or broken track back."""
+KEPT_LOOK = 0.85
+"""Likeness to the remembered look at which a broken look is the same person's after all, in the same place."""
+RETURN_LOOK = 0.90
+"""Likeness to the remembered look that brings a lost track back. Different people on one set reach 0.88."""
 RETURN_MARGIN = 0.05
 """How much better than every other remembered look that likeness must be."""
 HOLD_S = 0.6
-"""How long a broken look is held before the person is declared somebody else."""
+"""How long a new and steady look stands before the person is declared somebody else."""
+HOLD_MOST_S = 2.0
+"""How long a look may stay broken at all."""
 LOST_S = 3.0
 """How long a track that is not seen keeps its id."""
 _LOOK_RATE = 0.1
@@ -58,6 +62,11 @@ class Track:
     last_look: Float32Array | None = None
     held_look: Float32Array | None = None
     held_ns: int = 0
+    """Since when the held look has been steady."""
+    broken_ns: int = 0
+    """Since when the look has been broken."""
+    known: bool = False
+    """True once this track was told of: its end must be told too."""
     hits: int = 0
     misses: int = 0
     velocity: Float32Array = field(default_factory=lambda: np.zeros(2, np.float32))
@@ -99,18 +108,23 @@ def check_look(track: Track, look: Float32Array, now_ns: int) -> LookCheck:
     """Compare `look` with what `track` looked like, and update its memory.
 
     A sudden break puts the track on hold. It ends when the look comes back (SAME: a hand, a flash), or after
-    `HOLD_S` of a new and steady look (OTHER: somebody else sits there now).
+    `HOLD_S` of a new and steady look, or `HOLD_MOST_S` of any (OTHER: somebody else sits there now).
     """
     if track.look is None or track.last_look is None:
         track.look = track.last_look = look
         return LookCheck.SAME
     if track.state is TrackState.HELD:
-        if likeness(look, track.look) >= RETURN_LOOK or likeness(look, track.last_look) >= SAME_LOOK:
+        if likeness(look, track.look) >= KEPT_LOOK or likeness(look, track.last_look) >= SAME_LOOK:
             _remember(track, look)
             return LookCheck.SAME
-        return LookCheck.OTHER if now_ns - track.held_ns >= HOLD_S * 1e9 else LookCheck.HOLD
-    if likeness(look, track.last_look) < SAME_LOOK and likeness(look, track.look) < RETURN_LOOK:
-        track.held_ns = now_ns
+        if track.held_look is None or likeness(look, track.held_look) < SAME_LOOK:
+            track.held_ns = now_ns
+        track.held_look = look
+        steady = now_ns - track.held_ns >= HOLD_S * 1e9
+        return LookCheck.OTHER if steady or now_ns - track.broken_ns >= HOLD_MOST_S * 1e9 else LookCheck.HOLD
+    if likeness(look, track.last_look) < SAME_LOOK and likeness(look, track.look) < KEPT_LOOK:
+        track.held_ns = track.broken_ns = now_ns
+        track.held_look = look
         return LookCheck.HOLD
     _remember(track, look)
     return LookCheck.SAME

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from engines.window_input import aux_rows
+from engines.window_input import AUX_DIM, aux_rows
 from monitor.quality import Gates, SampleQuality, reasons_for, same_picture, summarise
 from monitor.types import Float32Array, Quality, Reason, Refusal, Window
 
@@ -22,6 +22,8 @@ FIRST_FILL_S = 4.0
 REFUSAL_EVERY_S = 1.0
 """A refusal also comes this often where a slow source makes `hop_frames` take longer."""
 RATE_TOLERANCE = 0.95
+FLUSH_SAMPLES = 12
+"""Samples (0.8 s) that a person of a recording must have given to be judged on a window that is not full."""
 STANDSTILL_REPEATS = 3
 """Fewer repeats in a row are a slow camera inside a faster stream: they lower the rate, they are no standstill."""
 MAX_TRACKS = 64
@@ -98,6 +100,25 @@ class WindowBuilder:
             return None
         ring.pushes, ring.last_out_ns = 0, sample.media_ns
         return self._close(track_id, ring)
+
+    def flush(self, track_id: int) -> Window | None:
+        """The window of a person who left before the first one was full, for recordings: what there is, played
+        forth and back to the full length, its judged share reduced to what was seen. None for fewer than
+        `FLUSH_SAMPLES` samples, after a full window, or where a gate refuses it."""
+        ring = self._rings.get(track_id)
+        if ring is None or ring.was_full or len(ring.samples) < FLUSH_SAMPLES:
+            return None
+        short = self._close(track_id, ring)
+        if isinstance(short, Refusal):
+            return None
+        count = len(short.seqs)
+        order = np.pad(np.arange(count), (0, self._steps - count), mode="reflect")
+        features = short.features[order]
+        features[:, -AUX_DIM] = np.median(short.features[:, -AUX_DIM])
+        media_ns = np.linspace(int(short.media_ns[0]), int(short.media_ns[-1]), self._steps).astype(np.int64)
+        seen = short.quality.judged_share * count / self._steps
+        ring.was_full = True
+        return Window(track_id, short.seqs[order], media_ns, features, replace(short.quality, judged_share=seen))
 
     def cut(self, track_id: int) -> None:
         """Forget this person's samples: the picture changed abruptly and may show someone else."""

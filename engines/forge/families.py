@@ -33,6 +33,7 @@ from engines.forge.masks import (
     draw_mask,
     inter_ocular,
 )
+from engines.forge.nuisances import jpeg
 
 
 class Family(enum.Enum):
@@ -332,8 +333,7 @@ def _resynth(clip: Clip, rng: Rng) -> Layer:
     for i, image in enumerate(clip.images):
         code = cv2.medianBlur(image, median)
         small = cv2.resize(code, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        coded = cv2.imdecode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
-        coded = cv2.bilateralFilter(coded, 5, 25, 4)
+        coded = cv2.bilateralFilter(jpeg(small, quality), 5, 25, 4)
         base = cv2.resize(coded, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_CUBIC)
         edges = image.astype(np.int16) - cv2.GaussianBlur(image, (0, 0), sigma)
         strong = np.where(np.abs(edges) > 6, edges, 0)

@@ -170,15 +170,20 @@ def _blur_background(image: Image, points: Points, nuisance: Nuisance) -> Image:
     return np.asarray(image * head + far * (1 - head) + 0.5, np.uint8)
 
 
-def encode_decode(frames: list[Image], codec: Codec, quality: int) -> list[Image]:
-    """Through a real encoder and back. Frames (H, W, 3) of even size; a still is shown to the codec three times."""
+def jpeg(image: Image, quality: int) -> Image:
+    """RGB through JPEG and back. OpenCV wants BGR: with red and blue exchanged it would favour the wrong one."""
     import cv2
 
+    coded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def encode_decode(frames: list[Image], codec: Codec, quality: int) -> list[Image]:
+    """Through a real encoder and back. Frames (H, W, 3) of even size; a still is shown to the codec three times."""
     if codec is Codec.NONE:
         return frames
     if codec is Codec.JPEG:
-        flag = [cv2.IMWRITE_JPEG_QUALITY, quality]
-        return [np.asarray(cv2.imdecode(cv2.imencode(".jpg", f, flag)[1], cv2.IMREAD_COLOR)) for f in frames]
+        return [jpeg(f, quality) for f in frames]
     shown = frames if len(frames) > 1 else frames * 3
     decoded = _video(shown, codec, quality)
     # An encoder that gives fewer pictures than it took (it should not) leaves the last one standing.

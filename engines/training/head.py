@@ -46,7 +46,8 @@ def encode(run: Path, name: str, device: torch.device) -> Features:
     state = (run / "encoder_best.pt").read_bytes()
     digest = hashlib.sha256(state).hexdigest()[:16]
     shards = sorted((run / f"windows-{name}").glob("[0-9]*.npz"))
-    cached = run / f"features-{name}-{digest}-{len(shards)}.npz"
+    made = hashlib.sha256(repr([(s.name, s.stat().st_size, s.stat().st_mtime_ns) for s in shards]).encode())
+    cached = run / f"features-{name}-{digest}-{made.hexdigest()[:8]}.npz"
     if cached.exists():
         with np.load(cached, allow_pickle=False) as stored:
             return Features(stored["windows"], stored["frame_labels"], stored["origin"])

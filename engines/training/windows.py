@@ -127,8 +127,10 @@ def all_windows(sampler: Sampler, rng: Rng, pairs: int, each: int) -> Iterator[W
 
 
 def write(folder: Path, samples: Iterator[WindowSample]) -> int:
-    """Store windows in shards of 50, each by an atomic rename. Returns how many."""
+    """Store windows in shards of 50 in place of what was there, each by an atomic rename. Returns how many."""
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("[0-9]*.npz"):
+        old.unlink()
     shard: list[WindowSample] = []
     count = 0
 

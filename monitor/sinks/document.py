@@ -47,7 +47,7 @@ def analysis_to_text(analysis: Analysis) -> str:
         who = f", person {summary.worst_track} leads" if several else ""
         head = (
             f"{STATE_TEXT[summary.state]}, score {summary.score:.2f}{who}; "
-            f"{percent(summary.coverage)} of the time could be judged"
+            f"{percent(summary.coverage)} of the time with a face could be judged"
         )
     lines = [f"{analysis.uri}: {head} ({analysis.duration_s:.1f} s)"]
     if analysis.incomplete is not None:

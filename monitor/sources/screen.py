@@ -22,7 +22,7 @@ from monitor.sources.live import LiveSource, Offer
 from monitor.types import SourceInfo, SourceKind, UInt8Array
 
 RATE_HZ = 30.0
-REPEAT_S = 0.5
+REPEAT_S = 0.25
 MIN_SIDE_PX = 2
 
 

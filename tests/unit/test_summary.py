@@ -123,6 +123,7 @@ def test_a_person_with_an_alert_is_suspect_and_leads_whatever_the_mean() -> None
     tell(tally, [-1.0] * 200, track_id=2)
     tracks, whole = summed_up(tally, alert(1, 38.0))
     assert tracks[1].state is State.SUSPECT
+    assert tracks[1].score == pytest.approx(0.99), "no alert ranks below a call without one"
     assert (whole.worst_track, whole.state) == (1, State.SUSPECT)
     assert tracks[2].state is State.NO_SIGN
 

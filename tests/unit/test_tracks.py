@@ -39,14 +39,19 @@ class World:
 
     people: list[Person]
     background: int = 40
+    pattern: int = 0
+    """Seed of a coarse coloured background, 0 for a plain one."""
+    card_scale: float = 1.7
     reads: int = 0
     fail_reads: set[int] = field(default_factory=set)
 
     def frame(self, seq: int) -> Frame:
         image = np.full((*SIZE, 3), self.background, np.uint8)
         image[:, ::7] += 9
+        if self.pattern:
+            image[:] = _card(self.pattern, 1400)[: SIZE[0], : SIZE[1]]
         for person in self.people:
-            side = int(person.face_px * 1.7)
+            side = int(person.face_px * self.card_scale)
             card = _card(person.seed, side)
             x0, y0 = int(person.x - side / 2), int(person.y - side / 2)
             x1, y1 = max(x0, 0), max(y0, 0)
@@ -118,6 +123,46 @@ def test_a_person_keeps_one_id_through_motion() -> None:
         person.x = 200 + 12 * step
         ids |= {face.track_id for face in film.play(1)[0].faces}
     assert ids == {1}
+
+
+def test_a_person_who_walks_past_a_patterned_wall_keeps_the_id() -> None:
+    person = Person(1, 200, 360)
+    film = Film(World([person], pattern=5, card_scale=1.35))
+    seen = []
+    for step in range(90):
+        person.x = 200 + 9 * step
+        seen += [face.track_id for face in film.play(1)[0].faces]
+    assert set(seen) == {1}
+    assert len(seen) >= 86
+
+
+def test_a_cut_is_told_of_everybody_who_was_there() -> None:
+    world = World([Person(1, 640, 360, 240)])
+    film = Film(world)
+    first = film.play(10)[-1].faces[0].track_id
+    world.people = [Person(1, 640, 360, 240), Person(2, 200, 200, 200), Person(3, 1050, 200, 200)]
+    world.pattern = 11
+    after = film.play(1)[0]
+    assert after.cut
+    assert [s.cut for s in after.statuses if s.track_id == first] == [True]
+    assert not any(s.cut for s in film.play(1)[0].statuses)
+
+
+def test_a_failed_look_for_landmarks_is_no_waiting() -> None:
+    person = Person(1, 600, 360)
+    film = Film(World([person]), budget_ms=60.0)
+    film.play(10)
+    person.shown = False
+    assert [s.reason for s in film.play(1)[0].statuses] == [Reason.NO_FACE]
+
+
+def test_an_empty_picture_is_scanned_piece_by_piece() -> None:
+    world = World([])
+    counts: list[int] = []
+    world.scan = lambda image, tiles: counts.append(len(tiles)) or []  # type: ignore[method-assign]
+    Film(world).play(6)
+    assert counts[0] == len(plan_tiles(SIZE[1], SIZE[0]))
+    assert max(counts[1:]) <= 6
 
 
 def test_a_face_is_a_person_only_after_three_samples() -> None:

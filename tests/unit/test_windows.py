@@ -296,3 +296,24 @@ def test_the_commonest_reasons_lead_and_rare_ones_are_left_out() -> None:
 def test_a_builder_that_could_never_give_a_window_is_refused(bad: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="WindowBuilder"):
         WindowBuilder(**bad)
+
+
+def test_whoever_leaves_before_a_window_is_full_is_judged_on_what_was_seen() -> None:
+    builder = WindowBuilder()
+    assert windows(feed(builder, 20)) == []
+    window = builder.flush(1)
+    assert window is not None
+    assert window.features.shape == (32, FEATURE_DIM + AUX_DIM)
+    assert window.features[:20, 0].tolist() == list(range(20))
+    assert window.features[20:24, 0].tolist() == [18, 17, 16, 15]
+    assert window.media_ns[-1] == ns(19 / RATE)
+    assert window.quality.judged_share == pytest.approx(20 / 32)
+    assert builder.flush(1) is None, "once"
+
+
+def test_a_glimpse_a_refused_face_or_a_person_already_judged_is_not_flushed() -> None:
+    glimpse, small, judged = WindowBuilder(), WindowBuilder(), WindowBuilder()
+    feed(glimpse, 11)
+    feed(small, 20, face_px=30.0)
+    feed(judged, 40)
+    assert [b.flush(1) for b in (glimpse, small, judged)] == [None, None, None]
