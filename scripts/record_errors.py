@@ -16,10 +16,11 @@ from pathlib import Path
 from engines.card import ErrorRow, default_card_path, load_card, write_card
 
 BLIND_SPOTS = (
-    "Talking heads generated whole (no boundary, cleaner than a camera): near chance, often scored as genuine.",
-    "Dark, blurred and heavily compressed genuine faces can score high; some of the worst were also people of "
-    "darker skin, and there are too few recordings to tell light from skin.",
-    "Face2Face and NeuralTextures after heavy compression: near chance.",
+    "Talking heads generated whole (no boundary, cleaner than a camera): at chance.",
+    "Face2Face and NeuralTextures after heavy compression: at chance. DFDC: at chance on eight recordings.",
+    "A live face swap ranks above the unswapped half in most recordings, but almost none reaches an alarm.",
+    "Time adds nothing yet: the temporal head is no better than the mean of its frames, or than shuffled frames.",
+    "Genuine faces that are soft, dark or heavily compressed score higher. Skin tone: too few recordings to tell.",
     "Trained on few recorded forgeries, nearly all of one live-swap tool; other tools are unknown ground.",
 )
 
