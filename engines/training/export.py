@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,16 +44,19 @@ def _write(module: nn.Module, example: torch.Tensor, path: Path, inputs: str, ou
     """One graph, with a dynamic batch, replaced in one step."""
     draft = path.with_suffix(".partial")
     names = {name: {0: "batch"} for name in (inputs, *outputs)}
-    torch.onnx.export(
-        module,
-        (example,),
-        draft,
-        input_names=[inputs],
-        output_names=outputs,
-        dynamic_axes=names,
-        opset_version=OPSET,
-        dynamo=False,
-    )
+    with warnings.catch_warnings():
+        # The tracing exporter is deprecated, but needs no further package and gives these graphs a dynamic batch.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            (example,),
+            draft,
+            input_names=[inputs],
+            output_names=outputs,
+            dynamic_axes=names,
+            opset_version=OPSET,
+            dynamo=False,
+        )
     os.replace(draft, path)
 
 

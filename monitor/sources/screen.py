@@ -1,7 +1,8 @@
 """A part of the screen as a live source: grabbed up to 30 times a second, offered when it has changed.
 
 A video call at 15 pictures a second would otherwise be seen twice per picture and look like 30. A picture that does
-not change is repeated twice a second, so that a still screen does not look like a dead source.
+not change is repeated four times a second, within the longest gap that a window bears: a still screen does not look
+like a dead source, and is told as frozen.
 """
 
 from __future__ import annotations

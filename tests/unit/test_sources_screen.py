@@ -138,16 +138,16 @@ def test_large_screens_are_scaled_down() -> None:
     frames.close()
 
 
-def test_a_still_screen_is_offered_twice_a_second() -> None:
+def test_a_still_screen_is_offered_four_times_a_second() -> None:
     desktop = FakeDesktop()
     source = open_fake(desktop)
     frames = source.frames()
     taken = [next(frames) for _ in range(3)]
     frames.close()
     steps_s = np.diff([frame.media_ns for frame in taken]) / 1e9
-    assert ((steps_s > 0.45) & (steps_s < 0.8)).all()
+    assert ((steps_s > 0.23) & (steps_s < 0.5)).all()
     assert [frame.seq for frame in taken] == [0, 1, 2]
-    assert desktop.grabs > 15
+    assert desktop.grabs > 8
 
 
 def test_a_changed_screen_is_offered_at_once() -> None:
@@ -160,7 +160,7 @@ def test_a_changed_screen_is_offered_at_once() -> None:
     frames.close()
     assert second.image[0, 0, 0] == 99
     assert first.image[0, 0, 0] == 50
-    assert (second.recv_ns - first.recv_ns) / 1e9 < 0.45
+    assert (second.recv_ns - first.recv_ns) / 1e9 < 0.2
 
 
 def test_a_screen_that_goes_away_is_an_error_worth_trying_again() -> None:
@@ -335,7 +335,7 @@ def test_a_region_of_a_real_x_screen_that_stands_still(painted: str) -> None:
     frames.close()
     assert taken[0].image.shape == (150, 100, 3)
     assert (taken[0].image == (255, 0, 0)).all()
-    assert (taken[1].media_ns - taken[0].media_ns) / 1e9 > 0.45
+    assert (taken[1].media_ns - taken[0].media_ns) / 1e9 > 0.23
 
 
 def test_an_empty_x_screen_is_black(x_server: str) -> None:
