@@ -16,7 +16,7 @@ class DemoForger:
     jitter from frame to frame. The same seed gives the same forgery.
     """
 
-    def __init__(self, seed: int = 7, side_px: int = 64) -> None:
+    def __init__(self, seed: int = 7, side_px: int = 40) -> None:
         rng = np.random.default_rng(seed)
         self._rng = rng
         self._side = side_px
