@@ -23,6 +23,7 @@ import numpy.typing as npt
 from engines.card import Calibration, ModelCard, OperatingPoint, OperatingPoints, Thresholds, load_card, write_card
 from engines.detector_engine import DetectorEngine, open_engine
 from engines.runtimes.onnx import OnnxRuntime
+from engines.training.data import window_labels
 from monitor.analysis import Analyser
 from monitor.errors import SourceError
 from monitor.evidence import cusum_path, sigmoid
@@ -113,7 +114,7 @@ def reals_of(manifest: Path) -> list[tuple[Path, tuple[float, float, float, floa
 def window_logits(card: ModelCard, features: Path) -> tuple[Floats, Floats]:
     """Raw head logits and labels of stored validation windows."""
     with np.load(features, allow_pickle=False) as stored:
-        windows, labels = stored["windows"], (stored["frame_labels"].mean(1) >= 0.3).astype(np.float64)
+        windows, labels = stored["windows"], window_labels(stored["frame_labels"]).astype(np.float64)
     with open_engine(OnnxRuntime(), card) as engine:
         logits = _judge(engine, windows)
     return logits, labels

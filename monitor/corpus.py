@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.assets import face_landmarker
+from engines.training.data import CORPUS_SCALE
 from monitor.clock import MonotonicClock
 from monitor.crops import Square, crop
 from monitor.errors import SourceError
@@ -36,8 +37,6 @@ from monitor.types import TrackedFace, UInt8Array
 VERSION = 1
 CORPUS_PX = 256
 """Side of a stored crop."""
-CORPUS_SCALE = 2.0
-"""Side of a stored crop in face sizes: wider than the product's, so that training can shift and scale it."""
 SAMPLE_RATE_HZ = 15.0
 _MIN_SAMPLES = 20
 _MAX_FRAME_PX = 1920

@@ -210,7 +210,7 @@ class Perceiver:
         present = [t for t in self._tracks if t.track_id in crops or t.state in (TrackState.HELD, TrackState.TENTATIVE)]
         for i, a in enumerate(present):
             for b in present[i + 1 :]:
-                if TrackState.LOST in (a.state, b.state) or not same_place(Detection(a.box_px, 1.0), b.box_px):
+                if TrackState.LOST in (a.state, b.state) or not same_place(a.box_px, b.box_px):
                     continue
                 loser = min((a, b), key=lambda t: (self._self_likeness(t), t.hits))
                 loser.state = TrackState.LOST
@@ -241,7 +241,7 @@ class Perceiver:
         found = self._finder.scan(frame.image, list(tiles))
         now = frame.media_ns
         followed = [t for t in self._tracks if t.state is not TrackState.LOST and t.seen_ns == now]
-        fresh = [d for d in found if not any(same_place(d, t.box_px) for t in followed)]
+        fresh = [d for d in found if not any(same_place(d.box_px, t.box_px) for t in followed)]
         waiting = [t for t in self._tracks if t.state is not TrackState.LOST and t.seen_ns != now]
         pairs, strangers = match(waiting, fresh, now)
         for index, detection in pairs.items():
@@ -259,14 +259,16 @@ class Perceiver:
             self._tracks.append(Track(self._take_id(), TrackState.LIVE, detection.box_px, now))
             return
         doubt = self._budget_ms is not None
-        if doubt and any(now - then < DOUBT_S * 1e9 and same_place(detection, d.box_px) for then, d in self._doubted):
+        if doubt and any(
+            now - then < DOUBT_S * 1e9 and same_place(detection.box_px, d.box_px) for then, d in self._doubted
+        ):
             return
         observation = self._finder.read(frame.image, detection.box_px)
         if observation is None:
             self._doubted.append((now, detection))
             return
         taken = [t for t in self._tracks if t.state is not TrackState.LOST and t.seen_ns == now]
-        if any(same_place(observation, t.box_px) for t in taken):
+        if any(same_place(observation.box_px, t.box_px) for t in taken):
             return
         look = self._look(frame.image, observation)
         missing = [t for t in self._tracks if t.state is TrackState.LOST and t.hits >= CONFIRM_SAMPLES]

@@ -16,7 +16,7 @@ import numpy as np
 from monitor.appearance import likeness
 from monitor.crops import Square
 from monitor.faces import Detection, iou
-from monitor.types import FaceObservation, Float32Array
+from monitor.types import Float32Array
 
 MAX_TRACKS = 64
 CONFIRM_SAMPLES = 3
@@ -180,6 +180,6 @@ def returning(look: Float32Array, missing: Sequence[Track]) -> Track | None:
     return scored[0][1]
 
 
-def same_place(a: FaceObservation | Detection, box_px: Float32Array) -> bool:
+def same_place(a: Float32Array, b: Float32Array) -> bool:
     """True where two boxes show one face."""
-    return iou(a.box_px, box_px) > 0.3
+    return iou(a, b) > 0.3

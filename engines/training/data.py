@@ -22,6 +22,8 @@ from engines.training.split import VALIDATION_SHARE, held_out
 from engines.window_input import CROP_SCALE
 
 CORPUS_SCALE = 2.0
+"""Side of a stored crop in face sizes: wider than the product's, so that training can shift and scale it."""
+_FORGED_SHARE = 0.3
 _STILL_VALIDATION = 300
 
 
@@ -245,6 +247,11 @@ def _by_family(pool: list[Entry], rng: Rng) -> Entry:
     family = families[int(rng.integers(len(families)))]
     members = [e for e in pool if e.family == family]
     return members[int(rng.integers(len(members)))]
+
+
+def window_labels(frame_labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Frame labels (N, T) -> (N,): a window counts as forged where at least 0.3 of its frames are."""
+    return (frame_labels.mean(1) >= _FORGED_SHARE).astype(np.float32)
 
 
 def boundary(where: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

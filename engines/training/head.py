@@ -22,9 +22,7 @@ from torch import nn
 
 from engines.metrics import auc
 from engines.network import Encoder, ExportEncoder, Head
-
-_FORGED_SHARE = 0.3
-"""A window counts as forged where at least this share of its frames is."""
+from engines.training.data import window_labels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +35,7 @@ class Features:
 
     @property
     def labels(self) -> npt.NDArray[np.float32]:
-        return (self.frame_labels.mean(1) >= _FORGED_SHARE).astype(np.float32)
+        return window_labels(self.frame_labels)
 
 
 @torch.inference_mode()
