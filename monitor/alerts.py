@@ -6,9 +6,10 @@ The verdict says when; here an alert gets its number, its level and its sentence
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 
-from monitor.types import Alert, AlertKind, AlertLevel
+from monitor.types import Alert, AlertKind, AlertLevel, FaceRegion
 from monitor.wording import Ending, alert_evidence, ending_evidence
 
 
@@ -19,6 +20,8 @@ class AlertBook:
         """`high`: suspicion from which an alert is an alarm rather than a warning, 0..1."""
         self._high = high
         self._open: dict[int, Alert] = {}
+        self._places: dict[int, tuple[FaceRegion, ...]] = {}
+        """track_id -> where the signs lay when suspicion was highest, so that the sentence does not wander."""
         self._closed: deque[Alert] = deque(maxlen=max_closed)
         self._next_id = 1
 
@@ -36,22 +39,27 @@ class AlertBook:
         """Newest first."""
         return tuple(self._closed)
 
-    def signs(self, track_id: int, at_ns: int, suspicion: float, lasted_s: float) -> None:
+    def signs(
+        self, track_id: int, at_ns: int, suspicion: float, lasted_s: float, regions: Sequence[FaceRegion] = ()
+    ) -> None:
         """The alarm of this person is up: open an alert, or bring the open one up to date. Its peak and its level
-        never fall while it is open."""
+        never fall while it is open. `regions`: where the picture looks replaced now."""
         alert = self._open.get(track_id)
         if alert is None:
             kind, level = AlertKind.MANIPULATION, AlertLevel.WARNING
             alert = Alert(self._next_id, track_id, kind, level, at_ns, None, "", 0.0)
             self._next_id += 1
+        if regions and (suspicion >= alert.peak_suspicion or track_id not in self._places):
+            self._places[track_id] = tuple(regions)
         peak = max(alert.peak_suspicion, suspicion)
         level = AlertLevel.ALARM if peak >= self._high else AlertLevel.WARNING
-        text = alert_evidence(lasted_s, peak)
+        text = alert_evidence(lasted_s, peak, self._places.get(track_id, ()))
         self._open[track_id] = replace(alert, level=level, evidence=text, peak_suspicion=peak)
 
     def close(self, track_id: int, at_ns: int, ending: Ending) -> None:
         """Close this person's alert, where one is open."""
         alert = self._open.pop(track_id, None)
+        self._places.pop(track_id, None)
         if alert is not None:
             text = ending_evidence(alert.evidence, ending)
             self._closed.appendleft(replace(alert, closed_ns=at_ns, evidence=text))

@@ -9,7 +9,7 @@ the only clock of the verdict.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,7 +36,7 @@ from monitor.stages import (
     operating_point,
 )
 from monitor.summary import Tally
-from monitor.types import Alert, CueReading, Frame, SourceInfo
+from monitor.types import Alert, CueReading, Frame, SourceInfo, WhereMap
 from monitor.verdict import OperatingPoint
 
 Progress = Callable[[float, float | None], None]
@@ -184,17 +184,17 @@ def run(
 
     decode = _Relay("decode", lambda: _sampled(source, settings.sample_rate_hz, reading, clock))
     perceive = _Relay("perceive", lambda: _perceived(parts.perceiver, decode.out, reading, perceive_meter, clock))
-    tally, cues = Tally(parts.point), _StrongestCues()
+    tally, told = Tally(parts.point), _Explanations()
     with closing(source), closing(parts.inference()) as inference, _running(source, decode, perceive):
         while (look := _take(perceive.out)) is not None:
             media_ns, perceived = look
             infer_meter.offered()
             with infer_meter.working():
-                _infer(inference, perceived, media_ns, tally, cues)
+                _infer(inference, perceived, media_ns, tally, told)
             if progress is not None:
                 progress(media_ns / 1e9, source.info.duration_s)
         if decode.error is None and perceive.error is None:
-            _count(inference.finish(reading.last_ns), tally, cues)
+            _count(inference.finish(reading.last_ns), tally, told)
     for thread in (decode, perceive):
         if thread.error is not None:
             raise thread.error
@@ -213,7 +213,8 @@ def run(
         incomplete=source.incomplete,
         summary=tally.file(tracks),
         tracks=tracks,
-        cues=cues.readings(),
+        cues=told.cues(),
+        where=told.where(),
         alerts=alerts,
         timing=Timing(
             wall_s=wall_s,
@@ -277,36 +278,60 @@ def _take(mailbox: BlockingMailbox[T]) -> T | None:
             return None
 
 
-def _infer(inference: Inference, perceived: Perceived, media_ns: int, tally: Tally, cues: _StrongestCues) -> None:
+def _infer(inference: Inference, perceived: Perceived, media_ns: int, tally: Tally, told: _Explanations) -> None:
     outcome = inference.step(perceived, media_ns)
     for status in perceived.statuses:
         tally.on_status(status)
-    _count(outcome, tally, cues)
+    _count(outcome, tally, told)
+    for status in perceived.statuses:
+        if status.cut or status.ended:
+            told.cut(status.track_id)
 
 
-def _count(outcome: Outcome, tally: Tally, cues: _StrongestCues) -> None:
+def _count(outcome: Outcome, tally: Tally, told: _Explanations) -> None:
     for refusal in outcome.refusals:
         tally.on_refusal(refusal)
     for score in outcome.scores:
         tally.on_score(score)
-    cues.add(outcome.readings)
+    told.add(outcome)
 
 
-class _StrongestCues:
-    """Of each cue of each person the reading that is farthest from that person's normal, else the last one."""
+class _Explanations:
+    """Of each cue of each person the reading that is farthest from that person's normal, else the last one; and of
+    each person the map at their most suspicious window, once for every stretch between two cuts."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[int, str], CueReading] = {}
+        self._cues: dict[tuple[int, str], CueReading] = {}
+        self._newest: dict[int, WhereMap] = {}
+        self._worst: dict[int, tuple[float, WhereMap]] = {}
+        self._where: list[WhereMap] = []
 
-    def add(self, readings: Iterable[CueReading]) -> None:
-        for reading in readings:
+    def add(self, outcome: Outcome) -> None:
+        for reading in outcome.readings:
             key = (reading.track_id, reading.name)
-            before = self._kept.get(key)
+            before = self._cues.get(key)
             if before is None or abs(reading.z or 0.0) >= abs(before.z or 0.0):
-                self._kept[key] = reading
+                self._cues[key] = reading
+        for where in outcome.where:
+            self._newest[where.track_id] = where
+        for score in outcome.scores:
+            newest, worst = self._newest.get(score.track_id), self._worst.get(score.track_id)
+            if newest is not None and (worst is None or score.suspicion >= worst[0]):
+                self._worst[score.track_id] = (score.suspicion, newest)
 
-    def readings(self) -> tuple[CueReading, ...]:
-        return tuple(self._kept[key] for key in sorted(self._kept))
+    def cut(self, track_id: int) -> None:
+        """The picture of this person may show someone else from now on."""
+        self._newest.pop(track_id, None)
+        worst = self._worst.pop(track_id, None)
+        if worst is not None:
+            self._where.append(worst[1])
+
+    def cues(self) -> tuple[CueReading, ...]:
+        return tuple(self._cues[key] for key in sorted(self._cues))
+
+    def where(self) -> tuple[WhereMap, ...]:
+        found = [*self._where, *(where for _, where in self._worst.values())]
+        return tuple(sorted(found, key=lambda where: (where.track_id, where.media_ns)))
 
 
 def _alerts(inference: Inference) -> tuple[Alert, ...]:

@@ -29,10 +29,12 @@ from monitor.types import (
     TrackedFace,
     UInt8Array,
     Verdict,
+    WhereMap,
     Window,
     WindowScore,
 )
 from monitor.verdict import Judge
+from monitor.where import WhereReader
 from monitor.windows import Sample, WindowBuilder
 
 THUMBNAIL_PX = 64
@@ -72,6 +74,7 @@ class Outcome:
     scores: tuple[WindowScore, ...]
     refusals: tuple[Refusal, ...]
     readings: tuple[CueReading, ...]
+    where: tuple[WhereMap, ...] = ()
 
 
 class Inference:
@@ -89,6 +92,7 @@ class Inference:
         *,
         gates: Gates | None = None,
         cues: CuesLike | None = None,
+        where: WhereReader | None = None,
         clock: Clock | None = None,
         on_close: Callable[[], None] | None = None,
         flush_short: bool = False,
@@ -99,6 +103,7 @@ class Inference:
         self._judge = judge
         self._gates = gates if gates is not None else Gates()
         self._cues = cues
+        self._where = where if where is not None else WhereReader()
         self._clock = clock
         self._on_close = on_close
         self._flush_short = flush_short
@@ -139,18 +144,22 @@ class Inference:
         scores = self._timed(HEAD, lambda: self._detector.score_many(windows)) if windows else []
         self._judged.update(score.track_id for score in scores)
         refusals = tuple(one for one in results if isinstance(one, Refusal))
-        readings = self._read_cues(faces, qualities)
+        judged = [not reasons_for(quality, self._gates) for quality in qualities]
+        readings = self._read_cues(faces, judged)
+        where = self._read_where(faces, encoded, judged)
         with self._lock:
             for status in perceived.statuses:
                 self._judge.on_status(status, at_ns)
             for refusal in refusals:
                 self._judge.on_refusal(refusal, at_ns)
+            for one in where:
+                self._judge.on_where(one, at_ns)
             for score in scores:
                 self._judge.on_score(score, at_ns)
             for reading in readings:
                 self._judge.on_cue(reading, at_ns)
         self._picture(faces)
-        return Outcome(tuple(scores), refusals, tuple(readings))
+        return Outcome(tuple(scores), refusals, tuple(readings), tuple(where))
 
     def finish(self, at_ns: int) -> Outcome:
         """The end of a recording: judge whoever was seen too shortly for a full window. Raises EngineError."""
@@ -202,6 +211,7 @@ class Inference:
 
     def _cut(self, track_id: int) -> None:
         self._windows.cut(track_id)
+        self._where.cut(track_id)
         if self._cues is not None:
             self._cues.cut(track_id)
 
@@ -210,13 +220,23 @@ class Inference:
         sample = Sample(face.frame_seq, face.media_ns, encoded.features, quality)
         return self._windows.push(face.track_id, sample)
 
-    def _read_cues(self, faces: Sequence[TrackedFace], qualities: Sequence[SampleQuality]) -> list[CueReading]:
+    def _read_cues(self, faces: Sequence[TrackedFace], judged: Sequence[bool]) -> list[CueReading]:
         if self._cues is None:
             return []
         readings: list[CueReading] = []
-        for face, quality in zip(faces, qualities, strict=True):
-            readings.extend(self._cues.push(face, judged=not reasons_for(quality, self._gates)))
+        for face, can_judge in zip(faces, judged, strict=True):
+            readings.extend(self._cues.push(face, judged=can_judge))
         return readings
+
+    def _read_where(
+        self, faces: Sequence[TrackedFace], encoded: Sequence[Encoded], judged: Sequence[bool]
+    ) -> list[WhereMap]:
+        pushed = (
+            self._where.push(face, one.where)
+            for face, one, can_judge in zip(faces, encoded, judged, strict=True)
+            if can_judge
+        )
+        return [where for where in pushed if where is not None]
 
     def _timed(self, meter: int, work: Callable[[], list[T]]) -> list[T]:
         self.meters[meter].offered()

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from monitor.stages import Region
 from monitor.summary import FileSummary, TrackSummary
-from monitor.types import Alert, CueReading, SourceInfo, StageHealth
+from monitor.types import Alert, CueReading, SourceInfo, StageHealth, WhereMap
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
@@ -52,6 +52,8 @@ class Analysis:
     tracks: tuple[TrackSummary, ...]
     cues: tuple[CueReading, ...]
     """The strongest reading of each cue of each person."""
+    where: tuple[WhereMap, ...]
+    """Of each person where the picture looked replaced at the most suspicious moment; one more after each cut."""
     alerts: tuple[Alert, ...]
     timing: Timing
 

@@ -112,6 +112,7 @@ def make_inference(
     from monitor.detector import Detector
     from monitor.quality import Gates
     from monitor.verdict import Judge
+    from monitor.where import WhereReader
     from monitor.windows import WindowBuilder
 
     gates = Gates.from_settings(
@@ -123,6 +124,7 @@ def make_inference(
         Judge(operating_point(card, settings), max_closed_alerts=max_closed_alerts),
         gates=gates,
         cues=CueReader(hop_frames=settings.hop_frames),
+        where=WhereReader(hop_frames=settings.hop_frames),
         clock=clock,
         on_close=choice.engine.close if own_engine else None,
         flush_short=not live,

@@ -281,6 +281,35 @@ class CueReading:
     """An innocent explanation of the same reading."""
 
 
+class FaceRegion(enum.Enum):
+    """Parts of a face, and what lies round it, in stable names for JSON; `monitor.wording` says them in words."""
+
+    FOREHEAD = "forehead"
+    EYES = "eyes"
+    NOSE = "nose"
+    MOUTH = "mouth-and-chin"
+    CHEEKS = "cheeks-and-jaw"
+    WHOLE_FACE = "whole-face"
+    OUTSIDE = "outside-the-face"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WhereMap:
+    """Where one person's picture looks replaced, over about the last second. It explains; no state depends on it."""
+
+    track_id: int
+    media_ns: int
+    grid: Float32Array
+    """float32 (w, w) 0..1 over the head crop, read-only."""
+    regions: tuple[FaceRegion, ...]
+    """Where it is strongest, the strongest first; empty where no place stands out."""
+
+    def __post_init__(self) -> None:
+        side = self.grid.shape[0]
+        _check("WhereMap.grid", self.grid, (side, side), np.float32)
+        self.grid.setflags(write=False)
+
+
 class State(enum.Enum):
     """The five states of a person."""
 
@@ -310,6 +339,8 @@ class Verdict:
     media_ns: int
     box_px: tuple[float, float, float, float] | None = None
     """Where the face is in the frame."""
+    where: WhereMap | None = None
+    """Where the picture looks replaced; None without a fresh score."""
 
     def __post_init__(self) -> None:
         if self.suspicion is not None and not 0.0 <= self.suspicion <= 1.0:

@@ -21,6 +21,7 @@ from monitor.types import (
     State,
     TrackStatus,
     Verdict,
+    WhereMap,
     WindowScore,
 )
 from monitor.wording import Ending
@@ -68,6 +69,7 @@ class _Person:
     status_media_ns: int | None = None
     box_px: tuple[float, float, float, float] | None = None
     cues: dict[str, tuple[CueReading, int]] = field(default_factory=dict)
+    where: tuple[WhereMap, int] | None = None
 
 
 class Judge:
@@ -108,7 +110,9 @@ class Judge:
         person.media_ns = score.end_ns
         if person.evidence.alarm:
             suspicion = person.evidence.suspicion or 0.0
-            self._alerts.signs(person.track_id, at_ns, suspicion, person.evidence.support_s)
+            where = self._where(person)
+            regions = where.regions if where is not None else ()
+            self._alerts.signs(person.track_id, at_ns, suspicion, person.evidence.support_s, regions)
         else:
             self._alerts.close(person.track_id, at_ns, Ending.SIGNS_GONE)
         self._refresh(person)
@@ -159,6 +163,12 @@ class Judge:
         person.cues[reading.name] = (reading, at_ns)
         while len(person.cues) > MAX_CUES:
             del person.cues[next(iter(person.cues))]
+
+    def on_where(self, where: WhereMap, at_ns: int) -> None:
+        """Where a person's picture looks replaced now. Shown beside a score; no state depends on it."""
+        person = self._people.get(where.track_id)
+        if person is not None and not self._before_cut(where.track_id, where.media_ns):
+            person.where = (where, at_ns)
 
     def on_stall(self, now_ns: int) -> None:
         """A stage of the pipeline has stopped: no score is current any more."""
@@ -271,6 +281,10 @@ class Judge:
                 return _distinct(lately)
         return (Reason.STALLED,)
 
+    def _where(self, person: _Person) -> WhereMap | None:
+        fresh = person.where is not None and self._now_ns - person.where[1] <= _ns(STALE_S)
+        return person.where[0] if person.where is not None and fresh else None
+
     def _verdict(self, person: _Person) -> Verdict:
         cues = tuple(c for c, t in person.cues.values() if self._now_ns - t <= _ns(CUE_FRESH_S))
         return Verdict(
@@ -284,6 +298,7 @@ class Judge:
             as_of_ns=person.as_of_ns,
             media_ns=person.media_ns,
             box_px=person.box_px,
+            where=self._where(person) if person.state in _SCORED else None,
         )
 
     def _rank(self, person: _Person) -> tuple[bool, int, float, int]:

@@ -9,7 +9,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from monitor.types import AlertLevel, Reason, Severity, State
+from monitor.types import AlertLevel, FaceRegion, Reason, Severity, State
 
 STATE_TEXT: Mapping[State, str] = MappingProxyType(
     {
@@ -81,6 +81,27 @@ SEVERITY_TEXT: Mapping[Severity, str] = MappingProxyType(
 )
 
 
+REGION_TEXT: Mapping[FaceRegion, str] = MappingProxyType(
+    {
+        FaceRegion.FOREHEAD: "mostly on the forehead",
+        FaceRegion.EYES: "mostly around the eyes",
+        FaceRegion.NOSE: "mostly around the nose",
+        FaceRegion.MOUTH: "mostly around the mouth and chin",
+        FaceRegion.CHEEKS: "mostly on cheeks and jaw",
+        FaceRegion.WHOLE_FACE: "over the whole face",
+        FaceRegion.OUTSIDE: "mostly outside the face",
+    }
+)
+"""Where the picture looks replaced, to stand after 'signs ...'."""
+
+WHERE_LEGEND = "where the picture looks replaced"
+WHERE_NOWHERE = "no place stands out"
+WHERE_INNOCENT = (
+    "A beauty filter, glasses, a hand or microphone at the face, hard light from one side, or heavy compression "
+    "can look replaced too."
+)
+
+
 class Ending(enum.Enum):
     """Why an alert was closed."""
 
@@ -119,10 +140,18 @@ def percent(share: float) -> str:
     return f"{round(100 * share)} %"
 
 
-def alert_evidence(lasted_s: float, peak_suspicion: float) -> str:
-    """What was seen, for how long, how strongly, in one sentence."""
+def place(regions: Sequence[FaceRegion]) -> str:
+    """Where the picture looks replaced, by its two strongest regions: 'mostly around the eyes and around the nose'.
+    Empty where no place stands out."""
+    first, *more = (REGION_TEXT[region] for region in regions[:2]) if regions else ("",)
+    return first + "".join(f" and {text.removeprefix('mostly ')}" for text in more)
+
+
+def alert_evidence(lasted_s: float, peak_suspicion: float, regions: Sequence[FaceRegion] = ()) -> str:
+    """What was seen, for how long, where in the face, how strongly, in one sentence."""
+    where = f", {place(regions)}" if regions else ""
     return (
-        f"Signs that are likelier in a manipulated face, over {max(1, round(lasted_s))} s of picture; "
+        f"Signs that are likelier in a manipulated face, over {max(1, round(lasted_s))} s of picture{where}; "
         f"suspicion up to {percent(peak_suspicion)}."
     )
 

@@ -178,11 +178,15 @@ class FakeDetector:
     model_id: str = "fake-1"
     runtime: str = "a fake runtime (1 thread)"
     windows: list[Window] = field(default_factory=list)
+    where: float = 0.0
+    """What the encoder's map says over the whole crop of person 2."""
 
     def encode(self, faces: Sequence[TrackedFace]) -> list[Encoded]:
         if self.before is not None:
             self.before()
-        return [Encoded(_feature(one), 0.0, np.zeros((20, 20), np.float32)) for one in faces]
+        peaks = [self.where if one.track_id == 2 else 0.0 for one in faces]
+        maps = [np.full((20, 20), peak, np.float32) for peak in peaks]
+        return [Encoded(_feature(one), 0.0, grid) for one, grid in zip(faces, maps, strict=True)]
 
     def score_many(self, windows: Sequence[Window]) -> list[WindowScore]:
         assert all(window.features.shape[1] == FEATURE_DIM + AUX_DIM for window in windows)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from monitor.results import Analysis, Json, ModelInfo, Timing
 from monitor.stages import Region
 from monitor.summary import TrackSummary
-from monitor.types import Alert, CueReading, Quality, SourceInfo, StageHealth, State
-from monitor.wording import STATE_TEXT, explain, percent
+from monitor.types import Alert, CueReading, Quality, SourceInfo, StageHealth, State, WhereMap
+from monitor.wording import STATE_TEXT, WHERE_INNOCENT, WHERE_NOWHERE, explain, percent, place
 
 SCHEMA = "unmask.analysis/1"
 
@@ -32,7 +32,7 @@ def analysis_to_json(analysis: Analysis) -> dict[str, Json]:
             "duration_s": _seconds(analysis.duration_s),
             "reasons": [reason.value for reason in summary.reasons],
         },
-        "tracks": [_track(track, analysis.cues) for track in analysis.tracks],
+        "tracks": [_track(track, analysis.cues, analysis.where) for track in analysis.tracks],
         "alerts": [_alert(alert) for alert in analysis.alerts],
         "timing": _timing(analysis.timing),
     }
@@ -87,6 +87,16 @@ def cue_to_json(cue: CueReading) -> dict[str, Json]:
     }
 
 
+def where_to_json(where: WhereMap) -> dict[str, Json]:
+    """Where the picture looks replaced, in names and in words; without the picture the map itself would say little."""
+    return {
+        "at_s": _seconds(where.media_ns / 1e9),
+        "regions": [region.value for region in where.regions],
+        "text": place(where.regions) or WHERE_NOWHERE,
+        "innocent": WHERE_INNOCENT,
+    }
+
+
 def _source(uri: str, info: SourceInfo, region: Region | None) -> dict[str, Json]:
     return {
         "uri": uri,
@@ -104,9 +114,11 @@ def _model(model: ModelInfo) -> dict[str, Json]:
     return {"id": model.id, "sha256": model.sha256, "head_sha256": model.head_sha256}
 
 
-def _track(track: TrackSummary, cues: tuple[CueReading, ...]) -> dict[str, Json]:
+def _track(track: TrackSummary, cues: tuple[CueReading, ...], maps: tuple[WhereMap, ...]) -> dict[str, Json]:
     start_ns, end_ns = track.start_s * 1e9 - 1, track.end_s * 1e9 + 1
     mine = [cue for cue in cues if cue.track_id == track.track_id and start_ns <= cue.end_ns <= end_ns]
+    shown = track.state in (State.UNCERTAIN, State.SUSPECT)
+    where = [one for one in maps if shown and one.track_id == track.track_id and start_ns <= one.media_ns <= end_ns]
     return {
         "track_id": track.track_id,
         "part": track.part,
@@ -127,6 +139,7 @@ def _track(track: TrackSummary, cues: tuple[CueReading, ...]) -> dict[str, Json]
             for window in track.windows
         ],
         "cues": [cue_to_json(cue) for cue in mine],
+        "where": where_to_json(where[-1]) if where else None,
     }
 
 

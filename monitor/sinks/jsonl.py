@@ -11,9 +11,9 @@ from typing import TextIO
 
 from monitor.results import Json
 from monitor.sinks.changes import AlertClosed, AlertOpened, Event, PersonLeft, RunChanged, VerdictChanged
-from monitor.sinks.document import cue_to_json
+from monitor.sinks.document import cue_to_json, where_to_json
 from monitor.sinks.text import Now, local_now
-from monitor.types import Alert
+from monitor.types import Alert, State, Verdict
 
 SCHEMA = "unmask.watch/1"
 
@@ -56,6 +56,7 @@ def event_to_json(event: Event) -> dict[str, Json]:
                 "reasons": [reason.value for reason in verdict.reasons],
                 "coverage": round(verdict.coverage, 4),
                 "cues": [cue_to_json(cue) for cue in verdict.cues],
+                "where": where_to_json(verdict.where) if verdict.where is not None and _unsure(verdict) else None,
             }
         case PersonLeft():
             return {"event": "left", "media_s": round(event.media_ns / 1e9, 3), "track_id": event.track_id}
@@ -63,6 +64,10 @@ def event_to_json(event: Event) -> dict[str, Json]:
             return {"event": "alert-opened", "media_s": None, **_alert(event.alert)}
         case AlertClosed():
             return {"event": "alert-closed", "media_s": None, **_alert(event.alert)}
+
+
+def _unsure(verdict: Verdict) -> bool:
+    return verdict.state in (State.UNCERTAIN, State.SUSPECT)
 
 
 def _alert(alert: Alert) -> dict[str, Json]:

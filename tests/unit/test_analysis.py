@@ -112,6 +112,32 @@ def test_the_document_keeps_its_contract() -> None:
     assert {"decode", "perceive", "encode", "head", "infer"} == set(document["timing"]["stages"])
 
 
+def test_a_suspect_is_told_where_the_picture_looks_replaced_and_nobody_else_is() -> None:
+    detector = FakeDetector(logits={2: 2.5}, where=0.8)
+    document: Any = analyse(frames(150), perceiver=FakePerceiver(people=(1, 2)), detector=detector).to_json()
+    calm, suspect = document["tracks"]
+    assert (calm["state"], calm["where"]) == ("NO_SIGN", None)
+    assert set(suspect["where"]) == {"at_s", "regions", "text", "innocent"}
+    assert suspect["where"]["regions"] == ["outside-the-face"]
+    assert suspect["where"]["text"] == "mostly outside the face"
+    assert "filter" in suspect["where"]["innocent"]
+    assert suspect["start_s"] <= suspect["where"]["at_s"] <= suspect["end_s"]
+    assert "mostly outside the face" in document["alerts"][0]["text"]
+    nowhere: Any = analyse(frames(60), perceiver=FakePerceiver(people=(2,)), detector=FakeDetector({2: 1.0})).to_json()
+    assert nowhere["tracks"][0]["state"] == "UNCERTAIN"
+    assert nowhere["tracks"][0]["where"]["regions"] == []
+    assert nowhere["tracks"][0]["where"]["text"] == "no place stands out"
+
+
+def test_each_side_of_a_cut_has_its_own_map() -> None:
+    def plan(frame: Frame) -> Perceived:
+        return Perceived((face(frame, 2),), (status(frame, 2, cut=frame.seq == 60),), False)
+
+    document: Any = analyse(frames(120), perceiver=FakePerceiver(plan=plan), detector=FakeDetector({2: 1.0})).to_json()
+    before, after = document["tracks"]
+    assert before["where"]["at_s"] < 4.0 <= after["where"]["at_s"]
+
+
 def test_the_worst_person_leads_and_not_a_mean() -> None:
     perceiver = FakePerceiver(people=(1, 2, 3, 4))
     analysis = analyse(frames(60), perceiver=perceiver, detector=FakeDetector(logits={3: 1.0}))

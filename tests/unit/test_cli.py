@@ -11,9 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import engines.card
@@ -387,7 +389,7 @@ def test_a_run_that_fails_raises_its_error_after_it_was_told() -> None:
 
 
 def test_every_event_is_a_line_and_a_json_object() -> None:
-    from monitor.types import Alert, AlertKind, AlertLevel, SourceInfo, Verdict
+    from monitor.types import Alert, AlertKind, AlertLevel, FaceRegion, SourceInfo, Verdict, WhereMap
 
     verdict = Verdict(2, State.UNCERTAIN, 0.57, (), (), 0.9, 0, 0, 3_000_000_000)
     untold = Verdict(3, State.CANNOT_TELL, None, (Reason.FACE_TOO_SMALL,), (), 0.0, 0, 0, 0)
@@ -404,6 +406,12 @@ def test_every_event_is_a_line_and_a_json_object() -> None:
             AlertClosed(alert),
         )
     }
+    assert event_to_json(VerdictChanged(verdict))["where"] is None
+    mouth = WhereMap(2, 3_000_000_000, np.zeros((18, 18), np.float32), (FaceRegion.MOUTH,))
+    where: Any = event_to_json(VerdictChanged(replace(verdict, where=mouth)))["where"]
+    assert (where["regions"], where["text"]) == (["mouth-and-chin"], "mostly around the mouth and chin")
+    calm = replace(verdict, state=State.NO_SIGN, where=mouth)
+    assert event_to_json(VerdictChanged(calm))["where"] is None
     assert told == {
         "watching Demonstration with m-1 on ONNX: This is a demonstration": "run",
         "person 2: Uncertain, suspicion 57 % (90 % of the time judged)": "verdict",
