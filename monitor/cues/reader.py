@@ -1,7 +1,7 @@
 """All cues of everybody in the picture: samples in, one reading a cue and person every few samples out.
 
 Only judged samples count (those that pass the quality gates), and a gap starts the window anew. Memory is bounded:
-a ring of figures, never pictures, for at most `max_tracks` people.
+a ring of figures and the last sample as a grey picture of 72 px, for at most `max_tracks` people.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monitor.cues import flicker, sharpness
+from monitor.cues import flicker, residual, sharpness, slip
 from monitor.cues.baseline import Baseline, severity
+from monitor.cues.motion import Flow, Motion, small_grey
 from monitor.types import CueReading, Severity, TrackedFace, UInt8Array
 
 STEPS = 32
@@ -24,18 +25,22 @@ MAX_TRACKS = 64
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One cue: its names and its four pure functions."""
+    """One cue: its names and its pure functions. `look` reads a crop, `follow` the motion from the sample before."""
 
     name: str
     unit: str
     min_spread: float
-    measure: Callable[[UInt8Array], Any]
+    look: Callable[[UInt8Array], Any] | None
+    follow: Callable[[Motion], Any] | None
     value: Callable[[Sequence[Any]], float]
     scale: Callable[[float], float]
     texts: Callable[[float | None, Severity], tuple[str, str]]
 
 
-CUES = tuple(Cue(c.NAME, c.UNIT, c.MIN_SPREAD, c.measure, c.value, c.scale, c.texts) for c in (sharpness, flicker))
+CUES = (
+    *(Cue(c.NAME, c.UNIT, c.MIN_SPREAD, c.measure, None, c.value, c.scale, c.texts) for c in (sharpness, flicker)),
+    *(Cue(c.NAME, c.UNIT, c.MIN_SPREAD, None, c.measure, c.value, c.scale, c.texts) for c in (residual, slip)),
+)
 
 
 class _Track:
@@ -45,17 +50,19 @@ class _Track:
         self.times_ns: deque[int] = deque(maxlen=STEPS)
         self.figures: dict[str, deque[Any]] = {cue.name: deque(maxlen=STEPS) for cue in CUES}
         self.baselines = {cue.name: Baseline(cue.min_spread) for cue in CUES}
+        self.grey: UInt8Array | None = None
         self.pushes = 0
 
     def restart(self) -> None:
         self.times_ns.clear()
+        self.grey = None
         for figures in self.figures.values():
             figures.clear()
         self.pushes = 0
 
 
 class CueReader:
-    """Reads the cues of every tracked face. Deterministic; costs under half a millisecond a face."""
+    """Reads the cues of every tracked face. Deterministic; costs about a millisecond a face and sample."""
 
     def __init__(self, *, hop_frames: int = 5, max_tracks: int = MAX_TRACKS) -> None:
         if hop_frames < 1 or max_tracks < 1:
@@ -63,6 +70,7 @@ class CueReader:
         self._hop_frames = hop_frames
         self._max_tracks = max_tracks
         self._tracks: OrderedDict[int, _Track] = OrderedDict()
+        self._flow = Flow()
 
     def __len__(self) -> int:
         """People remembered."""
@@ -78,8 +86,7 @@ class CueReader:
         if track.times_ns and not 0 < face.media_ns - track.times_ns[-1] <= MAX_GAP_S * 1e9:
             track.restart()
         track.times_ns.append(face.media_ns)
-        for cue in CUES:
-            track.figures[cue.name].append(cue.measure(face.crop))
+        self._measure(track, face.crop)
         track.pushes += 1
         if len(track.times_ns) < MIN_STEPS or track.pushes < self._hop_frames:
             return ()
@@ -102,6 +109,15 @@ class CueReader:
             track = self._tracks[track_id] = _Track()
         self._tracks.move_to_end(track_id)
         return track
+
+    def _measure(self, track: _Track, crop: UInt8Array) -> None:
+        before, track.grey = track.grey, small_grey(crop)
+        motion = self._flow.between(before, track.grey) if before is not None else None
+        for cue in CUES:
+            if cue.look is not None:
+                track.figures[cue.name].append(cue.look(crop))
+            if cue.follow is not None and motion is not None:
+                track.figures[cue.name].append(cue.follow(motion))
 
     def _read(self, track_id: int, track: _Track, cue: Cue, seconds: float) -> CueReading | None:
         value = cue.value(list(track.figures[cue.name]))

@@ -17,7 +17,7 @@ from monitor.types import Severity, UInt8Array
 
 NAME = "sharpness"
 UNIT = "log ratio"
-MIN_SPREAD = 0.12
+MIN_SPREAD = 0.14
 WORK_PX = 144
 _FLOOR = 0.25
 """Detail below this (grey levels) is noise of the rounding."""

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from monitor.cues import flicker, sharpness
+from monitor.cues import flicker, residual, sharpness, slip
 from monitor.cues.baseline import Baseline, severity
 from monitor.cues.reader import CueReader
 from monitor.cues.regions import inner_and_ring
@@ -220,8 +220,8 @@ def read(
 
 def test_readings_come_after_a_second_every_hop_one_a_cue() -> None:
     told = read(CueReader(), [skin(k) for k in range(32)])
-    assert [r.name for r in told[:2]] == ["sharpness", "colour-flicker"]
-    assert len(told) == 2 * 4
+    assert [r.name for r in told[:4]] == ["sharpness", "colour-flicker", "motion-residual", "motion-slip"]
+    assert len(told) == 4 * 4
     assert {r.z for r in told} == {None}
     assert all("Learning" in r.text for r in told)
 
@@ -229,9 +229,9 @@ def test_readings_come_after_a_second_every_hop_one_a_cue() -> None:
 def test_a_face_that_turns_soft_is_told_against_its_own_first_twenty_seconds() -> None:
     reader = CueReader()
     read(reader, [skin(k) for k in range(340)])
-    usual = read(reader, [skin(k) for k in range(32)], start_s=340 / 15)[-2:]
-    swapped = read(reader, [softened(skin(k)) for k in range(32)], start_s=372 / 15)[-2:]
-    assert [r.severity for r in usual] == [Severity.NORMAL, Severity.NORMAL]
+    usual = read(reader, [skin(k) for k in range(32)], start_s=340 / 15)[-4:]
+    swapped = read(reader, [softened(skin(k)) for k in range(32)], start_s=372 / 15)[-4:]
+    assert {r.severity for r in usual} == {Severity.NORMAL}
     soft = swapped[0]
     assert soft.severity is Severity.STRONG
     assert soft.z is not None
@@ -244,8 +244,8 @@ def test_a_face_that_turns_soft_is_told_against_its_own_first_twenty_seconds() -
 def test_a_face_that_was_always_soft_is_normal_for_itself() -> None:
     reader = CueReader()
     told = read(reader, [softened(skin(k)) for k in range(380)])
-    assert told[-2].z is not None
-    assert told[-2].severity is Severity.NORMAL
+    assert told[-4].z is not None
+    assert told[-4].severity is Severity.NORMAL
 
 
 def test_what_fails_the_gates_is_neither_read_nor_learned() -> None:
@@ -254,14 +254,14 @@ def test_what_fails_the_gates_is_neither_read_nor_learned() -> None:
     told = read(reader, [skin(k) for k in range(340)], start_s=400 / 15)
     assert told[0].z is None
     swapped = read(reader, [softened(skin(k)) for k in range(32)], start_s=740 / 15)
-    assert swapped[-2].severity is Severity.STRONG
+    assert swapped[-4].severity is Severity.STRONG
 
 
 def test_no_reading_spans_a_gap() -> None:
     reader = CueReader()
     read(reader, [skin(k) for k in range(20)])
     assert read(reader, [skin(k) for k in range(15)], start_s=3.0) == []
-    (first, _) = read(reader, [skin(99)], start_s=4.0)
+    (first, *_) = read(reader, [skin(99)], start_s=4.0)
     assert first.start_ns == 3_000_000_000
 
 
@@ -291,7 +291,7 @@ def test_two_people_do_not_share_a_normal() -> None:
     assert last[1, "sharpness"].value > last[2, "sharpness"].value + 0.5
 
 
-@pytest.mark.parametrize("cue", [sharpness, flicker])
+@pytest.mark.parametrize("cue", [sharpness, flicker, residual, slip])
 @pytest.mark.parametrize("z", [None, 0.0, 4.0, -4.0, 9.0, -9.0])
 def test_every_reading_has_words_and_an_innocent_explanation(cue: object, z: float | None) -> None:
     text, innocent = cue.texts(z, severity(z))  # type: ignore[attr-defined]
