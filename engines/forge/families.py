@@ -4,7 +4,9 @@
 et al., ICCV 2025). `BOTTLENECK` passes the inner face through a swapper's small aligned picture and back.
 `CLEAN` puts a crisper, smoother face into a softer picture, as live swaps with an enhancer do. `DRIFT` moves
 single features in time. `OTHER_TIME` takes the lower face from another moment. `OTHER_PERSON` fits the inner
-face of somebody else. `RESYNTH` re-makes the face, or the whole crop, through a low-rank code.
+face of somebody else. `RESYNTH` re-makes the face, or the whole crop, through a coarse code. `REMADE` puts in
+what a generator made of this very clip (an autoencoder, a GAN restorer, or a recorded live swap of the same
+frames): the inner face, or a third of the time the whole crop.
 """
 
 from __future__ import annotations
@@ -46,16 +48,18 @@ class Family(enum.Enum):
     OTHER_TIME = "other-time"
     OTHER_PERSON = "other-person"
     RESYNTH = "resynth"
+    REMADE = "remade"
 
 
 SHARES: dict[Family, float] = {
-    Family.SELF_BLEND: 0.36,
-    Family.BOTTLENECK: 0.18,
+    Family.SELF_BLEND: 0.28,
+    Family.BOTTLENECK: 0.13,
     Family.CLEAN: 0.12,
-    Family.DRIFT: 0.08,
-    Family.OTHER_TIME: 0.06,
+    Family.DRIFT: 0.06,
+    Family.OTHER_TIME: 0.05,
     Family.OTHER_PERSON: 0.12,
-    Family.RESYNTH: 0.08,
+    Family.RESYNTH: 0.06,
+    Family.REMADE: 0.18,
 }
 
 
@@ -91,9 +95,17 @@ def blend(images: Image, layer: Image, masks: Mask) -> Image:
 
 
 def make_layer(family: Family, clip: Clip, rng: Rng, other: Clip | None = None) -> Layer:
-    """The forged layer of `family` for `clip`. `other` is another person's clip, needed by OTHER_PERSON."""
+    """The forged layer of `family` for `clip`.
+
+    `other` is another person's clip for OTHER_PERSON, and what a generator made of `clip` for REMADE (as many
+    frames, of the same size, with its own landmarks). Raises `ValueError` where it is missing or does not fit.
+    """
     if family is Family.OTHER_PERSON and other is None:
         raise ValueError("OTHER_PERSON needs another person's clip")
+    if family is Family.REMADE:
+        if other is None or other.images.shape != clip.images.shape:
+            raise ValueError("REMADE needs the same clip as a generator made it, frame by frame and of the same size")
+        return _remade(clip, other, rng)
     if family is Family.SELF_BLEND:
         return _self_blend(clip, rng)
     if family in (Family.BOTTLENECK, Family.CLEAN):
@@ -184,7 +196,7 @@ def _bottleneck(clip: Clip, rng: Rng, family: Family) -> Layer:
     up = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))
     out = np.empty_like(clip.images)
     for i, (image, points) in enumerate(zip(clip.images, clip.landmarks, strict=True)):
-        to_square = _align(points, side, noise[i])
+        to_square = align(points, side, noise[i])
         face = cv2.warpAffine(image, to_square, (side, side), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT_101)
         if family is Family.CLEAN:
             face = cv2.bilateralFilter(face, smooth, tone, tone / 4)
@@ -196,7 +208,7 @@ def _bottleneck(clip: Clip, rng: Rng, family: Family) -> Layer:
     return Layer(out, _masks(clip, style), family)
 
 
-def _align(points: Points, side: int, noise: Points) -> npt.NDArray[np.float32]:
+def align(points: Points, side: int, noise: Points) -> npt.NDArray[np.float32]:
     """Similarity that brings eyes and mouth into a square of `side` px, as swappers align, with noise in IOD."""
     left, right = points[list(LEFT_EYE)].mean(0), points[list(RIGHT_EYE)].mean(0)
     mouth = points[list(LIPS)].mean(0)
@@ -340,3 +352,42 @@ def _resynth(clip: Clip, rng: Rng) -> Layer:
         out[i] = np.clip(base + keep * strong, 0, 255)
     masks = np.ones(clip.images.shape[:3], np.float32) if whole else _masks(clip, style)
     return Layer(out, masks, Family.RESYNTH)
+
+
+_WHOLE_SHARE = 0.34
+
+
+def _remade(clip: Clip, made: Clip, rng: Rng) -> Layer:
+    """A generator's picture of the same frames, sharpened and recoloured as swappers do, with alignment noise."""
+    whole = rng.random() < _WHOLE_SHARE
+    style = MaskStyle.draw(rng, SWAPPED)
+    colour = draw_colour(rng, 0.5)
+    amount = float(rng.uniform(0.2, 1.4)) if rng.random() < 0.5 else 0.0
+    wander = _wander(rng, len(clip.images), 0.7) * np.float32(rng.uniform(0, 0.012))
+    tone = bool(rng.random() < 0.7)
+    keep = float(rng.uniform(0.2, 0.8)) if rng.random() < 0.5 else 0.0
+    out = np.empty_like(clip.images)
+    for i, image in enumerate(made.images):
+        layer = _as_good_as(image, clip.images[i], tone, keep)
+        layer = sharpen(layer, amount, 1.0) if amount else layer
+        if not whole:
+            fit = _fit(made.landmarks[i][_STABLE], clip.landmarks[i][_STABLE])
+            fit[:, 2] += wander[i] * inter_ocular(clip.landmarks[i])
+            layer = change_colour(_warp(layer, fit), colour)
+        out[i] = layer
+    masks = np.ones(clip.images.shape[:3], np.float32) if whole else _masks(clip, style)
+    return Layer(out, masks, Family.REMADE)
+
+
+def _as_good_as(made: Image, own: Image, tone: bool, keep: float) -> Image:
+    """Mend a small generator's worst faults: its colours (`tone`), and a part of the fine detail (`keep` 0..1)."""
+    import cv2
+
+    if not tone and not keep:
+        return made
+    mended = made.astype(np.float32)
+    if tone:
+        mended += cv2.blur(own, (25, 25)).astype(np.float32) - cv2.blur(made, (25, 25))
+    if keep:
+        mended += keep * (own.astype(np.float32) - cv2.GaussianBlur(own, (0, 0), 1.2))
+    return np.asarray(np.clip(mended + 0.5, 0, 255), np.uint8)

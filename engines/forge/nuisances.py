@@ -32,6 +32,38 @@ class Codec(enum.Enum):
     VP9 = "libvpx-vp9"
 
 
+GOOD_CALLS = 0.35
+"""Share of calls in which little is lost: what a forger with a good line sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Where the picture ends, as fractions of the crop from left, top, right and bottom, and what stands beyond."""
+
+    margins: tuple[float, float, float, float]
+    fill: int
+    """OpenCV's border kind: constant (black), mirrored or repeated."""
+
+    @staticmethod
+    def draw(rng: Rng) -> Edge:
+        import cv2
+
+        sides = rng.uniform(0.03, 0.24, 4) * (rng.random(4) < 0.45)
+        left, top, right, bottom = (float(v) for v in sides)
+        fill = int(rng.choice([cv2.BORDER_CONSTANT, cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE]))
+        return Edge((left, top, right, bottom), fill)
+
+    def apply(self, image: Image) -> Image:
+        """uint8 (H, W, 3) -> the same size."""
+        import cv2
+
+        height, width = image.shape[:2]
+        left, top, right, bottom = self.margins
+        x0, y0, x1, y1 = (round(v) for v in (left * width, top * height, right * width, bottom * height))
+        inner = image[y0 : height - y1, x0 : width - x1]
+        return np.asarray(cv2.copyMakeBorder(inner, y0, y1, x0, x1, self.fill), np.uint8)
+
+
 @dataclass(frozen=True, slots=True)
 class Nuisance:
     """One way through a call, the same for both halves of a pair."""
@@ -57,30 +89,41 @@ class Nuisance:
     """Strength of a fixed smoothing filter on the face, 0 for none."""
     background_blur: float
     mirror: bool
+    edge: Edge | None
+    """The picture's own edge inside the crop, as where somebody sits at the edge of the frame; None mostly."""
     seed: int
 
     @staticmethod
     def draw(rng: Rng, frames: int) -> Nuisance:
+        """A call at random; a third of them are good ones, in which little is lost."""
+        good = rng.random() < GOOD_CALLS
+
+        def happens(share: float) -> bool:
+            return bool(rng.random() < (share * 0.2 if good else share))
+
         codec = _pick(rng, frames)
-        scale = float(np.exp(rng.uniform(np.log(0.45), 0.0))) if rng.random() < 0.6 else 1.0
+        smallest = 0.75 if good else 0.45
+        finest, coarsest = (18, 27) if good else (18, 40)
         return Nuisance(
             colour=draw_colour(rng, 1.6),
-            light=float(rng.uniform(0.35, 0.9)) if rng.random() < 0.2 else 1.0,
-            light_step=float(rng.uniform(-0.15, 0.15)) if frames > 1 and rng.random() < 0.2 else 0.0,
-            noise=float(rng.uniform(1, 9)) if rng.random() < 0.35 else 0.0,
-            blur_sigma=float(rng.uniform(0.3, 1.6)) if rng.random() < 0.25 else 0.0,
-            motion_px=int(rng.integers(3, 8)) if rng.random() < 0.08 else 0,
+            light=float(rng.uniform(0.35, 0.9)) if happens(0.2) else 1.0,
+            light_step=float(rng.uniform(-0.15, 0.15)) if frames > 1 and happens(0.2) else 0.0,
+            noise=float(rng.uniform(1, 9)) if happens(0.35) else 0.0,
+            blur_sigma=float(rng.uniform(0.3, 1.6)) if happens(0.25) else 0.0,
+            motion_px=int(rng.integers(3, 8)) if happens(0.08) else 0,
             motion_deg=float(rng.uniform(0, 180)),
-            sharpen=float(rng.uniform(0.2, 0.9)) if rng.random() < 0.2 else 0.0,
-            face_scale=scale,
+            # Stored crops are resampled once more than the product's: half of all pictures get their edge back.
+            sharpen=float(rng.uniform(0.1, 0.9)) if rng.random() < 0.5 else 0.0,
+            face_scale=float(np.exp(rng.uniform(np.log(smallest), 0.0))) if rng.random() < 0.6 else 1.0,
             codec=codec,
-            quality=int(rng.integers(35, 96)) if codec is Codec.JPEG else int(rng.integers(18, 40)),
-            freeze=(int(rng.integers(1, frames)), int(rng.integers(2, 9)))
-            if frames > 8 and rng.random() < 0.12
-            else (0, 0),
-            beauty=float(rng.uniform(0.3, 1.0)) if rng.random() < 0.10 else 0.0,
-            background_blur=float(rng.uniform(2, 6)) if rng.random() < 0.06 else 0.0,
+            quality=int(rng.integers(70 if good else 35, 96))
+            if codec is Codec.JPEG
+            else int(rng.integers(finest, coarsest)),
+            freeze=(int(rng.integers(1, frames)), int(rng.integers(2, 9))) if frames > 8 and happens(0.12) else (0, 0),
+            beauty=float(rng.uniform(0.3, 1.0)) if happens(0.14) else 0.0,
+            background_blur=float(rng.uniform(2, 6)) if happens(0.06) else 0.0,
             mirror=bool(rng.integers(2)),
+            edge=Edge.draw(rng) if rng.random() < 0.1 else None,
             seed=int(rng.integers(2**31)),
         )
 
@@ -131,6 +174,8 @@ def through(nuisance: Nuisance, images: Image, landmarks: Points, size_px: int) 
     coded = encode_decode(out, nuisance.codec, nuisance.quality)
     interpolation = cv2.INTER_AREA if side > size_px else cv2.INTER_LINEAR
     final = [cv2.resize(f, (size_px, size_px), interpolation=interpolation) for f in coded]
+    if nuisance.edge is not None:
+        final = [nuisance.edge.apply(f) for f in final]
     stacked = np.stack(final)
     return np.ascontiguousarray(stacked[:, :, ::-1]) if nuisance.mirror else stacked
 

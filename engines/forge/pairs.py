@@ -30,6 +30,8 @@ class Pair:
     frame_labels: npt.NDArray[np.float32]
     """float32 (T,): 1 where the forged half's frame is forged."""
     family: Family
+    face_scale: float
+    """Size of the face as the codec saw it, in parts of the given picture."""
 
 
 def draw_family(rng: Rng, *, stills: bool, shares: dict[Family, float] | None = None) -> Family:
@@ -46,8 +48,8 @@ def make_pair(clip: Clip, rng: Rng, *, size_px: int, other: Clip | None = None, 
     """Forge `clip` (a region about the face) and send both halves through one call."""
     if family is None:
         family = draw_family(rng, stills=len(clip.images) == 1)
-    if family is Family.OTHER_PERSON and other is None:
-        family = Family.SELF_BLEND
+    if family in (Family.OTHER_PERSON, Family.REMADE) and other is None:
+        family = Family.SELF_BLEND if family is Family.OTHER_PERSON else Family.RESYNTH
     base = clip.images
     if family is Family.CLEAN and rng.random() < 0.7:
         base = _soften(base, rng)
@@ -64,6 +66,7 @@ def make_pair(clip: Clip, rng: Rng, *, size_px: int, other: Clip | None = None, 
         where=_cells(layer.masks, size_px // WHERE_STRIDE, nuisance.mirror),
         frame_labels=labels,
         family=family,
+        face_scale=nuisance.face_scale,
     )
 
 

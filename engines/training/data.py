@@ -7,89 +7,32 @@ A corpus is what `monitor.corpus` writes. Entries are split by identity: nobody 
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from engines.forge.families import Clip, Family
-from engines.forge.masks import Image, Rng
-from engines.forge.nuisances import Nuisance, through
+from engines.forge.families import SHARES, Clip, Family
+from engines.forge.masks import Image, Points, Rng
+from engines.forge.nuisances import Edge, Nuisance, through
 from engines.forge.pairs import WHERE_STRIDE, Pair, draw_family, make_pair
-from engines.training.split import VALIDATION_SHARE, held_out
+from engines.training.entries import CORPUS_SCALE, STILL_VALIDATION, Corpus, Entry
+from engines.training.remade import Block, stored_blocks
 from engines.window_input import CROP_SCALE
 
-CORPUS_SCALE = 2.0
-"""Side of a stored crop in face sizes: wider than the product's, so that training can shift and scale it."""
 _FORGED_SHARE = 0.3
-_STILL_VALIDATION = 300
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One person's crops in one file, opened lazily as a memory map."""
-
-    key: str
-    split: str
-    label: str
-    identity: str
-    family: str
-    count: int
-    folder: Path
-    _images: Image | None = field(default=None, repr=False)
-    _meta: dict[str, npt.NDArray[np.generic]] | None = field(default=None, repr=False)
-
-    @property
-    def images(self) -> Image:
-        """uint8 (N, 256, 256, 3), a memory map."""
-        if self._images is None:
-            self._images = np.load(self.folder / f"{self.key}.images.npy", mmap_mode="r", allow_pickle=False)
-        return self._images
-
-    def meta(self, name: str) -> npt.NDArray[np.generic]:
-        """`landmarks` (N, 478, 2), `media_ns` (N,) or `face_px` (N,)."""
-        if self._meta is None:
-            with np.load(self.folder / f"{self.key}.meta.npz", allow_pickle=False) as stored:
-                self._meta = {k: stored[k] for k in stored.files}
-        return self._meta[name]
-
-    @property
-    def held_out(self) -> bool:
-        """True where this identity belongs to validation: by a hash of its name, the same on every machine."""
-        # Few targets of live pairs: a larger share, so that validation has some at all.
-        return held_out(self.identity, VALIDATION_SHARE * (2 if self.split == "live-pair" else 1))
-
-
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """All entries, by kind."""
-
-    clips: tuple[Entry, ...]
-    stills: tuple[Entry, ...]
-    live_pairs: tuple[Entry, ...]
-    forgeries: tuple[Entry, ...]
-
-    @staticmethod
-    def load(folder: Path) -> Corpus:
-        content = json.loads((folder / "index.json").read_text())
-        entries = []
-        for listed in content["files"].values():
-            for e in listed:
-                entries.append(Entry(e["key"], e["split"], e["label"], e["identity"], e["family"], e["count"], folder))
-        return Corpus(
-            clips=tuple(e for e in entries if e.split == "clip"),
-            stills=tuple(e for e in entries if e.split == "still"),
-            live_pairs=tuple(e for e in entries if e.split == "live-pair"),
-            forgeries=tuple(e for e in entries if e.split == "forgery"),
-        )
 
 
 def region(entry: Entry, start: int, frames: int, rng: Rng, *, jitter: bool = True, scale: float = CROP_SCALE) -> Clip:
     """A stretch of an entry as the product would crop it, with a little shift and scale where `jitter`."""
     images = np.asarray(entry.images[start : start + frames])
     points = np.asarray(entry.meta("landmarks")[start : start + frames], np.float32)
+    return cut(images, points, rng, jitter=jitter, scale=scale)
+
+
+def cut(images: Image, points: Points, rng: Rng, *, jitter: bool = True, scale: float = CROP_SCALE) -> Clip:
+    """The product's crop of `scale` face sizes out of stored crops (T, H, W, 3), landmarks moved along."""
     full = images.shape[1]
     side = full * scale / CORPUS_SCALE
     if jitter:
@@ -101,30 +44,55 @@ def region(entry: Entry, start: int, frames: int, rng: Rng, *, jitter: bool = Tr
     return Clip(cut, np.asarray(points - np.array([left, top], np.float32), np.float32))
 
 
+def same_frames(real: Entry, fake: Entry) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Indices of the samples that both halves of a live pair have: (K,) of the real one, (K,) of the swapped one."""
+    a, b = (np.asarray(e.meta("media_ns"), np.int64) for e in (real, fake))
+    _, of_real, of_fake = np.intersect1d(a, b, assume_unique=False, return_indices=True)
+    return of_real.astype(np.int64), of_fake.astype(np.int64)
+
+
+def _runs(indices: npt.NDArray[np.int64], frames: int) -> npt.NDArray[np.int64]:
+    """Positions in `indices` from which `frames` consecutive samples follow."""
+    if len(indices) < frames:
+        return np.zeros(0, np.int64)
+    last = len(indices) - frames
+    return np.flatnonzero(indices[frames - 1 :] - indices[: last + 1] == frames - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """What a training batch is made of, in pictures."""
+    """What a training batch is made of."""
 
-    pairs: int = 14
-    live_pairs: int = 2
-    """Pictures of each half of a live pair."""
-    forgeries: int = 4
+    pairs: int = 12
+    """Forged pairs, two pictures each."""
+    live_pairs: int = 3
+    """Frames of live pairs, two pictures each."""
+    forgeries: int = 10
+    """Pictures of other recorded forgeries, and as many real ones among them."""
     still_share: float = 0.45
     """Share of the pairs that come from stills; the rest come from clips."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """crops uint8 (N, S, S, 3), labels (N,), where (N, S/8, S/8), has_where (N,): 1 where `where` is known."""
+    """crops uint8 (N, S, S, 3), labels (N,), where (N, S/8, S/8), has_where (N,): 1 where `where` is known.
+
+    The first `2 * pairs` pictures are real, forged, real, forged: each two the same moment through the same call.
+    """
 
     crops: Image
     labels: npt.NDArray[np.float32]
     where: npt.NDArray[np.float32]
     has_where: npt.NDArray[np.float32]
+    pairs: int
 
 
 class Sampler:
-    """Draws batches and validation sets from a corpus. `validation` chooses the held-out identities instead."""
+    """Draws batches and validation sets from a corpus. `validation` chooses the held-out identities instead.
+
+    `left_out` names families of recorded forgeries, forgery families (`self-blend`) and generators
+    (`remade:aligned`) that are not to be drawn. `scale` is the side of the crop in face sizes.
+    """
 
     def __init__(
         self,
@@ -134,18 +102,22 @@ class Sampler:
         mix: Mix,
         validation: bool = False,
         left_out: frozenset[str] = frozenset(),
+        scale: float = CROP_SCALE,
     ) -> None:
         def chosen(entries: tuple[Entry, ...]) -> list[Entry]:
             return [e for e in entries if e.held_out == validation and e.family not in left_out]
 
         self.size_px = size_px
+        self.scale = scale
         self.mix = mix
         self.clips = chosen(corpus.clips)
         self.stills = list(corpus.stills)
-        self.live = {label: [e for e in chosen(corpus.live_pairs) if e.label == label] for label in ("real", "fake")}
+        self.live = [] if validation or "live-pair" in left_out else _live_pairs(corpus.live_pairs)
         self.forgeries = {
             label: [e for e in chosen(corpus.forgeries) if e.label == label] for label in ("real", "fake")
         }
+        self.shares = {f: share for f, share in SHARES.items() if f.value not in left_out}
+        self.remade = _remade_blocks(corpus, validation, self.clips, left_out)
         self._validation = validation
         self._weights = np.array([min(e.count, 200) ** 0.5 for e in self.clips])
 
@@ -153,60 +125,109 @@ class Sampler:
         """A clip, longer ones somewhat more often."""
         return self.clips[int(rng.choice(len(self.clips), p=self._weights / self._weights.sum()))]
 
+    def _region(self, entry: Entry, start: int, frames: int, rng: Rng, *, jitter: bool = True) -> Clip:
+        return region(entry, start, frames, rng, jitter=jitter, scale=self.scale)
+
     def _still(self, rng: Rng) -> Clip:
         entry = self.stills[int(rng.integers(len(self.stills)))]
         low, high = (
-            (entry.count - _STILL_VALIDATION, entry.count)
-            if self._validation
-            else (
-                0,
-                entry.count - _STILL_VALIDATION,
-            )
+            (entry.count - STILL_VALIDATION, entry.count) if self._validation else (0, entry.count - STILL_VALIDATION)
         )
-        return region(entry, int(rng.integers(max(low, 0), max(high, 1))), 1, rng)
+        return self._region(entry, int(rng.integers(max(low, 0), max(high, 1))), 1, rng)
 
     def still_or_frame(self, rng: Rng, still_share: float) -> Clip:
         """One picture, from the stills or from a clip."""
         if self.stills and rng.random() < still_share:
             return self._still(rng)
         entry = self.clip_entry(rng)
-        return region(entry, int(rng.integers(entry.count)), 1, rng)
+        return self._region(entry, int(rng.integers(entry.count)), 1, rng)
 
-    def pair(self, rng: Rng, family: Family | None = None) -> Pair:
-        """One forged pair of single pictures."""
-        family = family or draw_family(rng, stills=False)
+    def made_again(self, rng: Rng, frames: int) -> tuple[Clip, Clip] | None:
+        """A stretch of at most `frames` samples and the same stretch as a generator made it, or None without any.
+
+        A recorded live swap of the same frames counts as a generator. Generators are drawn evenly.
+        """
+        names = [n for n, found in self.remade.items() if any(b.count >= frames for b, _ in found)]
+        choice = int(rng.integers(len(names) + bool(self.live))) if names or self.live else -1
+        if choice < 0:
+            return None
+        if choice == len(names):
+            return self._live_stretch(rng, frames)
+        found = [f for f in self.remade[names[choice]] if f[0].count >= frames]
+        # Clips first: the stills' blocks are many.
+        moving = [f for f in found if f[0].entry.split == "clip"]
+        pool = moving if moving and rng.random() < 0.5 else found
+        block, path = pool[int(rng.integers(len(pool)))]
+        offset = int(rng.integers(block.count - frames + 1))
+        first = block.start + offset
+        if block.entry.split == "still" and (first >= block.entry.count - STILL_VALIDATION) != self._validation:
+            return None
+        made = np.load(path, mmap_mode="r", allow_pickle=False)[offset : offset + frames]
+        own = np.asarray(block.entry.images[first : first + frames])
+        points = np.asarray(block.entry.meta("landmarks")[first : first + frames], np.float32)
+        seed = int(rng.integers(2**31))
+        real = cut(_through_px(own, made.shape[1]), points, np.random.default_rng(seed), scale=self.scale)
+        fake = cut(_resized(made, own.shape[1]), points, np.random.default_rng(seed), scale=self.scale)
+        return real, fake
+
+    def _live_stretch(self, rng: Rng, frames: int) -> tuple[Clip, Clip] | None:
+        for _ in range(8):
+            real, fake = self.live[int(rng.integers(len(self.live)))]
+            of_real, of_fake = same_frames(real, fake)
+            starts = np.intersect1d(_runs(of_real, frames), _runs(of_fake, frames))
+            if len(starts):
+                at = int(rng.choice(starts))
+                seed = int(rng.integers(2**31))
+                return (
+                    self._region(real, int(of_real[at]), frames, np.random.default_rng(seed)),
+                    self._region(fake, int(of_fake[at]), frames, np.random.default_rng(seed)),
+                )
+        return None
+
+    def live_pair(self, rng: Rng, frames: int) -> tuple[Image, Image] | None:
+        """The same frames of a live pair, real and swapped, through the same call: uint8 (frames, S, S, 3) each."""
+        found = self._live_stretch(rng, frames)
+        if found is None:
+            return None
+        nuisance = Nuisance.draw(rng, frames)
+        real, fake = (through(nuisance, c.images, c.landmarks, self.size_px) for c in found)
+        return real, fake
+
+    def pair(self, rng: Rng, frames: int = 1, family: Family | None = None) -> Pair:
+        """One forged pair: of one picture, or of a stretch of a clip where `frames` is more."""
+        family = family or draw_family(rng, stills=False, shares=self.shares)
         if family is Family.OTHER_TIME:
-            return self.clip_pair(rng, 6, family)
-        clip = self.still_or_frame(rng, self.mix.still_share)
-        other = self.still_or_frame(rng, 0.7) if family is Family.OTHER_PERSON else None
-        return make_pair(clip, rng, size_px=self.size_px, other=other, family=family)
-
-    def clip_pair(self, rng: Rng, frames: int, family: Family | None = None) -> Pair:
-        """One forged pair of a stretch of a clip."""
-        family = family or draw_family(rng, stills=False)
-        entry = self.clip_entry(rng)
-        frames = min(frames, entry.count)
-        clip = region(entry, int(rng.integers(entry.count - frames + 1)), frames, rng)
+            frames = max(frames, 6)
+        if family is Family.REMADE:
+            found = self.made_again(rng, frames)
+            if found is not None:
+                clip, made = found
+                return make_pair(clip, rng, size_px=self.size_px, other=made, family=family)
+            family = Family.RESYNTH
+        clip = self.still_or_frame(rng, self.mix.still_share) if frames == 1 else self._stretch(rng, frames)
         other = None
         if family is Family.OTHER_PERSON:
-            if self.stills and rng.random() < 0.5:
-                other = self._still(rng)
-            else:
-                stranger = self.clip_entry(rng)
-                length = min(frames, stranger.count)
-                other = region(stranger, int(rng.integers(stranger.count - length + 1)), length, rng)
+            found = self.made_again(rng, 1) if rng.random() < 0.4 else None
+            # Somebody else's face as a generator makes it, or as it was taken.
+            other = found[1] if found else self.still_or_frame(rng, 0.7)
+            if frames > 1 and not found and rng.random() < 0.5:
+                other = self._stretch(rng, frames)
         return make_pair(clip, rng, size_px=self.size_px, other=other, family=family)
 
-    def single(self, entry: Entry, rng: Rng, frames: int = 1, *, clean: bool = False) -> Image:
-        """Frames of one entry through a call of their own, uint8 (frames, S, S, 3); unharmed where `clean`."""
-        import cv2
-
+    def _stretch(self, rng: Rng, frames: int) -> Clip:
+        entry = self.clip_entry(rng)
         frames = min(frames, entry.count)
-        clip = region(entry, int(rng.integers(entry.count - frames + 1)), frames, rng, jitter=not clean)
-        if clean:
-            size = (self.size_px, self.size_px)
-            return np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in clip.images])
-        return through(Nuisance.draw(rng, frames), clip.images, clip.landmarks, self.size_px)
+        return self._region(entry, int(rng.integers(entry.count - frames + 1)), frames, rng)
+
+    def single(self, entry: Entry, rng: Rng, frames: int = 1) -> Image:
+        """Frames of one entry through a call of their own, uint8 (frames, S, S, 3)."""
+        frames = min(frames, entry.count)
+        clip = self._region(entry, int(rng.integers(entry.count - frames + 1)), frames, rng)
+        nuisance = Nuisance.draw(rng, frames)
+        if entry.split != "forgery" and rng.random() < 0.2:
+            # Some of the recorded forgeries are cut close to the face: an edge must not tell them.
+            nuisance = replace(nuisance, edge=Edge.draw(rng))
+        return through(nuisance, clip.images, clip.landmarks, self.size_px)
 
     def batch(self, rng: Rng) -> Batch:
         """One training batch: forged pairs, both halves of live pairs, and other forgeries with real clips."""
@@ -228,17 +249,63 @@ class Sampler:
             index = int(np.argmax(pair.frame_labels))
             add(pair.real[index], 0.0, empty, 1.0)
             add(pair.fake[index], float(pair.frame_labels[index]), pair.where[index], 1.0)
+        for _ in range(self.mix.live_pairs if self.live else 0):
+            found = self.live_pair(rng, 1)
+            if found is not None:
+                add(found[0][0], 0.0, empty, 1.0)
+                add(found[1][0], 1.0, empty, 0.0)
+        paired = len(crops) // 2
         for label, value in (("real", 0.0), ("fake", 1.0)):
-            for entries, count in ((self.live, self.mix.live_pairs), (self.forgeries, self.mix.forgeries // 2)):
-                pool = entries[label]
-                if not pool and label == "real":
-                    pool = self.clips
-                for _ in range(count if pool else 0):
-                    entry = _by_family(pool, rng)
-                    if value == 0.0 and entries is self.forgeries and rng.random() < 0.5:
-                        entry = self.clip_entry(rng)
-                    add(self.single(entry, rng)[0], value, empty, 1.0 - value)
-        return Batch(np.stack(crops), np.array(labels, np.float32), np.stack(where), np.array(known, np.float32))
+            pool = self.forgeries[label] or (self.clips if label == "real" else [])
+            for _ in range(self.mix.forgeries // 2 if pool else 0):
+                entry = _by_family(pool, rng)
+                if value == 0.0 and rng.random() < 0.5:
+                    entry = self.clip_entry(rng)
+                add(self.single(entry, rng)[0], value, empty, 1.0 - value)
+        return Batch(
+            np.stack(crops), np.array(labels, np.float32), np.stack(where), np.array(known, np.float32), paired
+        )
+
+
+def _live_pairs(entries: tuple[Entry, ...]) -> list[tuple[Entry, Entry]]:
+    """Recordings of the unswapped and the swapped half, matched by file and track."""
+    fakes = {e.key.replace("-fake-", "-real-"): e for e in entries if e.label == "fake"}
+    return [(e, fakes[e.key]) for e in entries if e.label == "real" and e.key in fakes]
+
+
+def _remade_blocks(
+    corpus: Corpus, validation: bool, clips: list[Entry], left_out: frozenset[str]
+) -> dict[str, list[tuple[Block, Path]]]:
+    """What generators made of the stills and of these clips, by generator."""
+    allowed = {e.key for e in (*clips, *corpus.stills)}
+    found: dict[str, list[tuple[Block, Path]]] = {}
+    for name, blocks in stored_blocks(corpus).items():
+        kept = [b for b in blocks if b[0].entry.key in allowed and _still_side(b[0], validation)]
+        if kept and f"remade:{name}" not in left_out:
+            found[name] = kept
+    return found
+
+
+def _still_side(block: Block, validation: bool) -> bool:
+    """Whether any picture of a block of stills lies on this side of the split; clips are split by entry."""
+    if block.entry.split != "still":
+        return True
+    border = block.entry.count - STILL_VALIDATION
+    return block.start + block.count > border if validation else block.start < border
+
+
+def _resized(images: Image, side: int) -> Image:
+    import cv2
+
+    return np.stack([cv2.resize(f, (side, side), interpolation=cv2.INTER_CUBIC) for f in images])
+
+
+def _through_px(images: Image, side: int) -> Image:
+    """Down to `side` and back: a real picture keeps no more detail than what a generator's picture could hold."""
+    import cv2
+
+    small = (cv2.resize(f, (side, side), interpolation=cv2.INTER_AREA) for f in images)
+    return _resized(np.stack(list(small)), images.shape[1])
 
 
 def _by_family(pool: list[Entry], rng: Rng) -> Entry:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -27,9 +26,14 @@ from torch.utils.data import DataLoader, IterableDataset
 from engines.forge.families import Family
 from engines.metrics import auc
 from engines.network import Encoder
-from engines.training.data import Batch, Corpus, Mix, Sampler, boundary
+from engines.training.data import Batch, Mix, Sampler, boundary
+from engines.training.entries import Corpus
+from engines.training.fast_cpu import has_bf16, prepare
+from engines.training.files import replaced
+from engines.window_input import CROP_SCALE
 
 _EMA = 0.998
+_RANKING = 0.5
 _SAVE_EVERY_S = 120.0
 
 
@@ -67,18 +71,29 @@ class Average:
                     self.state[name].copy_(value)
 
 
-def loss_of(encoder: Encoder, batch: Batch, device: torch.device) -> tuple[Tensor, dict[str, float]]:
-    """Frame cross-entropy (smoothing .05) plus where-maps of region and boundary, and its parts for the log."""
+def loss_of(
+    encoder: Encoder, batch: Batch, device: torch.device, half: bool = False
+) -> tuple[Tensor, dict[str, float]]:
+    """Frame cross-entropy (smoothing .05), where-maps of region and boundary, and the order within pairs; and the
+    parts for the log. In bfloat16 where `half`."""
     crops = torch.from_numpy(batch.crops).to(device)
     labels = torch.from_numpy(batch.labels).to(device)
     known = torch.from_numpy(batch.has_where).to(device)
     target = torch.from_numpy(np.stack([batch.where, boundary(batch.where)], 1)).to(device)
-    _, logit, where = encoder(crops)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+        _, logit, where = encoder(crops)
+    logit = logit.float()
     frame = nn.functional.binary_cross_entropy_with_logits(logit, labels * 0.95 + 0.025)
-    cells = nn.functional.binary_cross_entropy_with_logits(where, target, reduction="none").mean((1, 2, 3))
+    halves = logit[: 2 * batch.pairs].view(-1, 2)
+    split = labels[: 2 * batch.pairs].view(-1, 2)
+    # Of the two halves of a pair the forged one must rank higher, whatever the call did to both.
+    differ = split[:, 1] - split[:, 0]
+    order = (nn.functional.softplus(halves[:, 0] - halves[:, 1]) * differ).sum() / differ.sum().clamp_min(1)
+    cells = nn.functional.binary_cross_entropy_with_logits(where.float(), target, reduction="none").mean((1, 2, 3))
     place = (cells * known).sum() / known.sum().clamp_min(1)
     right = ((logit > 0).float() == labels).float().mean()
-    return frame + 1.0 * place, {"bce": frame.item(), "where": place.item(), "accuracy": right.item()}
+    loss = frame + 1.0 * place + _RANKING * order
+    return loss, {"bce": frame.item(), "where": place.item(), "order": order.item(), "accuracy": right.item()}
 
 
 @torch.inference_mode()
@@ -94,30 +109,24 @@ def scores(
 
 
 class Validation:
-    """A fixed set from held-out identities: pairs of every family, held-out live pairs and other forgeries."""
+    """A fixed set of pairs of every forgery family, from held-out identities."""
 
-    def __init__(self, corpus: Corpus, size_px: int, seed: int = 11, per_family: int = 24) -> None:
+    def __init__(
+        self, corpus: Corpus, size_px: int, seed: int = 11, per_family: int = 24, scale: float = CROP_SCALE
+    ) -> None:
         rng = np.random.default_rng(seed)
-        sampler = Sampler(corpus, size_px=size_px, mix=Mix(), validation=True)
+        sampler = Sampler(corpus, size_px=size_px, mix=Mix(), validation=True, scale=scale)
         self.sets: dict[
             str, tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], np.ndarray[tuple[int], np.dtype[np.float32]]]
         ] = {}
         for family in Family:
             crops, labels = [], []
             for _ in range(per_family):
-                pair = sampler.pair(rng, family)
+                pair = sampler.pair(rng, family=family)
                 index = int(np.argmax(pair.frame_labels))
                 crops += [pair.real[index], pair.fake[index]]
                 labels += [0.0, 1.0]
             self.sets[family.value] = (np.stack(crops), np.array(labels, np.float32))
-        reals = [sampler.single(sampler.clip_entry(rng), rng)[0] for _ in range(48)]
-        for name, pools in (("live-pair", sampler.live), ("forgery", sampler.forgeries)):
-            fakes = [sampler.single(e, rng)[0] for e in pools["fake"] for _ in range(48 // max(1, len(pools["fake"])))]
-            own = [sampler.single(e, rng)[0] for e in pools["real"] for _ in range(48 // max(1, len(pools["real"])))]
-            own = own or reals
-            if fakes:
-                labels_ = np.array([0.0] * len(own) + [1.0] * len(fakes), np.float32)
-                self.sets[name] = (np.stack(own + fakes), labels_)
 
     def run(self, encoder: Encoder, device: torch.device) -> dict[str, float]:
         """AUC by family, and their mean."""
@@ -129,9 +138,8 @@ class Validation:
 
 
 def _save(path: Path, state: dict[str, object]) -> None:
-    temporary = path.with_suffix(".partial")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    with replaced(path) as handle:
+        torch.save(state, handle)
 
 
 def train(corpus_path: Path, run: Path, arguments: argparse.Namespace) -> None:
@@ -148,9 +156,14 @@ def train(corpus_path: Path, run: Path, arguments: argparse.Namespace) -> None:
         forgeries=0 if arguments.own_only else arguments.forgeries,
     )
     left_out = frozenset(filter(None, arguments.leave_out.split(",")))
-    sampler = Sampler(corpus, size_px=arguments.size, mix=mix, left_out=left_out)
+    sampler = Sampler(corpus, size_px=arguments.size, mix=mix, left_out=left_out, scale=arguments.scale)
     encoder = Encoder()
     encoder.backbone.load_imagenet()
+    if arguments.start:
+        encoder.load_state_dict(torch.load(arguments.start, map_location="cpu", weights_only=True)["encoder"])
+    half = device.type == "cuda" or has_bf16()
+    if device.type == "cpu" and half:
+        prepare(encoder)
     encoder = encoder.to(device=device, memory_format=torch.channels_last)
     fresh = [p for n, p in encoder.named_parameters() if not n.startswith("backbone.")]
     optimiser = torch.optim.AdamW(
@@ -175,12 +188,12 @@ def train(corpus_path: Path, run: Path, arguments: argparse.Namespace) -> None:
         prefetch_factor=3 if arguments.workers else None,
         persistent_workers=arguments.workers > 0,
     )
-    validation = Validation(corpus, arguments.size, per_family=arguments.validation_pairs)
+    validation = Validation(corpus, arguments.size, per_family=arguments.validation_pairs, scale=arguments.scale)
     probe = Encoder().to(device=device, memory_format=torch.channels_last)
     total_s = arguments.minutes * 60
     began = last_save = time.monotonic()
     earlier_s = used_s
-    seen = {"bce": 0.0, "where": 0.0, "accuracy": 0.0}
+    seen: dict[str, float] = {}
     pictures = 0
     encoder.train()
     for batch in loader:
@@ -191,7 +204,7 @@ def train(corpus_path: Path, run: Path, arguments: argparse.Namespace) -> None:
         rate = arguments.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in optimiser.param_groups:
             group["lr"] = rate * group["scale"]
-        loss, parts = loss_of(encoder, batch, device)
+        loss, parts = loss_of(encoder, batch, device, half)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(encoder.parameters(), 5.0)
@@ -199,7 +212,7 @@ def train(corpus_path: Path, run: Path, arguments: argparse.Namespace) -> None:
         average.update(encoder)
         step += 1
         pictures += len(batch.labels)
-        seen = {k: 0.97 * seen[k] + 0.03 * v if pictures > len(batch.labels) else v for k, v in parts.items()}
+        seen = {k: 0.97 * seen.get(k, v) + 0.03 * v for k, v in parts.items()}
         if step % 20 == 0:
             spent = time.monotonic() - began
             print(
@@ -243,12 +256,14 @@ def main() -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--minutes", type=float, default=80.0)
     parser.add_argument("--size", type=int, default=144, help="side of the crop in pixels")
-    parser.add_argument("--pairs", type=int, default=14, help="forged pairs a batch")
-    parser.add_argument("--live-pairs", type=int, default=2, help="pictures of each half of a live pair a batch")
-    parser.add_argument("--forgeries", type=int, default=4, help="pictures of other real forgeries and reals a batch")
+    parser.add_argument("--scale", type=float, default=CROP_SCALE, help="side of the crop in face sizes")
+    parser.add_argument("--start", type=Path, help="checkpoint of an earlier run to start from, instead of ImageNet")
+    parser.add_argument("--pairs", type=int, default=12, help="forged pairs a batch")
+    parser.add_argument("--live-pairs", type=int, default=3, help="live pairs a batch")
+    parser.add_argument("--forgeries", type=int, default=10, help="pictures of other real forgeries and reals a batch")
     parser.add_argument("--rate", type=float, default=4e-4, help="peak learning rate of the backbone")
     parser.add_argument("--own-only", action="store_true", help="only forgeries made here, no real ones")
-    parser.add_argument("--leave-out", default="", help="comma-separated corpus families to leave out")
+    parser.add_argument("--leave-out", default="", help="comma-separated families, or remade:GENERATOR")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--validate-every", type=int, default=300)

