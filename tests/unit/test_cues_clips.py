@@ -68,30 +68,43 @@ def cropped(images: Sequence[np.ndarray], outlines: np.ndarray) -> list[np.ndarr
     return crops
 
 
+class Learned:
+    """A reader that has learned what is usual in the first seconds. That is frozen then, so that one serves all
+    tests; each comes after a gap of its own, which starts the windows anew."""
+
+    def __init__(self) -> None:
+        self._reader, self._next_s = CueReader(), 0.0
+        take = film(0.0, LEARN_S)
+        self.crops = cropped(take.images, take.outlines)
+        self._push(self.crops)
+
+    def _push(self, crops: Sequence[np.ndarray]) -> list[CueReading]:
+        told: list[CueReading] = []
+        for step, one in enumerate(crops):
+            told += self._reader.push(face(one, self._next_s + step / RATE_HZ), judged=True)
+        self._next_s += len(crops) / RATE_HZ + 10.0
+        return told
+
+    def read(self, images: Sequence[np.ndarray], outlines: np.ndarray) -> dict[str, list[CueReading]]:
+        """The readings of whole windows of a clip, by cue."""
+        told: dict[str, list[CueReading]] = {cue.name: [] for cue in CUES}
+        for reading in self._push(cropped(images, outlines)):
+            if reading.end_ns - reading.start_ns > 2e9:
+                told[reading.name].append(reading)
+        assert all(len(readings) > 5 for readings in told.values())
+        assert all(reading.z is not None for readings in told.values() for reading in readings)
+        return told
+
+
 @pytest.fixture(scope="module")
-def usual() -> list[np.ndarray]:
-    """Crops of the first seconds, in which a reader learns what is usual."""
-    take = film(0.0, LEARN_S)
-    return cropped(take.images, take.outlines)
+def usual() -> Learned:
+    return Learned()
 
 
 @pytest.fixture(scope="module")
 def later() -> Take:
     """The seconds that are forged or coded."""
     return film(LEARN_S, FORGED_S)
-
-
-def read(usual: list[np.ndarray], then: Sequence[np.ndarray], outlines: np.ndarray) -> dict[str, list[CueReading]]:
-    """The readings of `then` by cue, whole windows only, after `usual` was learned."""
-    reader = CueReader()
-    told: dict[str, list[CueReading]] = {cue.name: [] for cue in CUES}
-    for step, one in enumerate([*usual, *cropped(then, outlines)]):
-        for reading in reader.push(face(one, step / RATE_HZ), judged=True):
-            if reading.start_ns >= LEARN_S * 1e9:
-                told[reading.name].append(reading)
-    assert all(len(readings) > 5 for readings in told.values())
-    assert all(reading.z is not None for readings in told.values() for reading in readings)
-    return told
 
 
 def inner_mask(outline: np.ndarray, share: float = 0.8) -> np.ndarray:
@@ -176,9 +189,9 @@ def median_z(readings: list[CueReading]) -> float:
     ],
 )
 def test_what_is_done_to_the_inner_face_is_told_by_the_cue_that_is_meant_for_it(
-    usual: list[np.ndarray], later: Take, forge: Callable[[Take], np.ndarray], cue: str, word: str
+    usual: Learned, later: Take, forge: Callable[[Take], np.ndarray], cue: str, word: str
 ) -> None:
-    told = read(usual, forge(later), later.outlines)[cue]
+    told = usual.read(forge(later), later.outlines)[cue]
     assert median_z(told) > 3.0
     notable = [reading for reading in told if reading.severity is not Severity.NORMAL]
     assert len(notable) > 0.5 * len(told)
@@ -186,8 +199,8 @@ def test_what_is_done_to_the_inner_face_is_told_by_the_cue_that_is_meant_for_it(
     assert notable[-1].innocent.endswith(("does the same.", "do the same."))
 
 
-def test_a_face_from_a_swappers_small_picture_is_softer(usual: list[np.ndarray], later: Take) -> None:
-    told = read(usual, of_family(Family.BOTTLENECK, later, 4), later.outlines)
+def test_a_face_from_a_swappers_small_picture_is_softer(usual: Learned, later: Take) -> None:
+    told = usual.read(of_family(Family.BOTTLENECK, later, 4), later.outlines)
     assert median_z(told["sharpness"]) < -3.0
     assert "softer" in told["sharpness"][-1].text
 
@@ -201,25 +214,23 @@ def unusual(told: dict[str, list[CueReading]]) -> dict[str, float]:
     return {name: share for name, share in shares.items() if share > 0}
 
 
-def test_the_person_who_simply_goes_on_stays_normal(usual: list[np.ndarray], later: Take) -> None:
-    assert unusual(read(usual, later.images, later.outlines)) == {}
+def test_the_person_who_simply_goes_on_stays_normal(usual: Learned, later: Take) -> None:
+    assert unusual(usual.read(later.images, later.outlines)) == {}
 
 
 @pytest.mark.parametrize(
     ("codec", "quality"),
     [(Codec.H264, 26), (Codec.H264, 32), (Codec.VP8, 30), (Codec.VP9, 32), (Codec.JPEG, 70)],
 )
-def test_the_same_clip_through_a_codec_stays_normal(
-    usual: list[np.ndarray], later: Take, codec: Codec, quality: int
-) -> None:
+def test_the_same_clip_through_a_codec_stays_normal(usual: Learned, later: Take, codec: Codec, quality: int) -> None:
     coded = encode_decode(list(later.images), codec, quality)
-    assert unusual(read(usual, coded, later.outlines)) == {}
+    assert unusual(usual.read(coded, later.outlines)) == {}
 
 
-def test_light_that_changes_on_the_whole_picture_stays_normal(usual: list[np.ndarray], later: Take) -> None:
+def test_light_that_changes_on_the_whole_picture_stays_normal(usual: Learned, later: Take) -> None:
     gains = 1 + 0.1 * np.sin(np.arange(len(later.images)))
     lit = [np.clip(image * gain, 0, 255).astype(np.uint8) for image, gain in zip(later.images, gains, strict=True)]
-    assert unusual(read(usual, lit, later.outlines)) == {}
+    assert unusual(usual.read(lit, later.outlines)) == {}
 
 
 # ------------------------------------------------------------------------------------ the flow
@@ -240,9 +251,9 @@ def test_a_still_picture_has_neither_motion_nor_change() -> None:
     assert Flow().between(grey, grey) == Motion(0.0, 0.0, (0.0, 0.0), (0.0, 0.0))
 
 
-def test_all_cues_together_cost_far_less_than_a_detector(usual: list[np.ndarray]) -> None:
+def test_all_cues_together_cost_far_less_than_a_detector(usual: Learned) -> None:
     reader, times_ms = CueReader(), []
-    for step, one in enumerate(usual[:60]):
+    for step, one in enumerate(usual.crops[:60]):
         began = time.perf_counter()
         reader.push(face(one, step / RATE_HZ), judged=True)
         times_ms.append((time.perf_counter() - began) * 1e3)
