@@ -4,7 +4,8 @@
 
 A corpus is made once and read many times. It holds faces, so it stays on the machine that made it and never
 enters the repository. `python -m monitor.corpus OUT --data DIR` makes or completes one; an entry whose files
-are there already is kept.
+are there already is kept. With `--manifest` it holds the rows of a labelled manifest instead, for
+`engines.training.measure`: such a corpus is read for measuring only, never for training.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import os
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.assets import face_landmarker
-from engines.training.data import CORPUS_SCALE
+from engines.training.entries import CORPUS_SCALE
 from monitor.clock import MonotonicClock
 from monitor.crops import Square, crop
 from monitor.errors import SourceError
@@ -48,7 +49,7 @@ class Entry:
 
     key: str
     split: str
-    """`clip`, `still`, `live-pair` or `forgery`."""
+    """`clip`, `still`, `live-pair`, `forgery`, or `measure` for a row of a manifest."""
     label: str
     """`real` or `fake`."""
     identity: str
@@ -93,6 +94,16 @@ def jobs_of(data: Path) -> Iterator[Job]:
             yield Job(
                 f"forgery-{path.stem}", path, None, "forgery", row["label"], f"forgery-{row['group']}", row["method"]
             )
+
+
+def rows_of(manifest: Path) -> Iterator[Job]:
+    """The rows of a labelled manifest, to measure checkpoints on."""
+    with manifest.open(newline="") as handle:
+        for index, row in enumerate(csv.DictReader(handle)):
+            numbers = [float(v) for v in row["region"].split(",")] if row["region"] else []
+            region = (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
+            path = manifest.parent / row["file"]
+            yield Job(f"row-{index:04d}", path, region, "measure", row["label"], row["group"], row["family"])
 
 
 def read_clip(job: Job, asset: Path) -> dict[int, list[TrackedFace]]:
@@ -199,8 +210,56 @@ def add_stills(out: Path, archive: Path, asset: Path, limit: int | None = None) 
     return [Entry(key, "still", "real", "lfw", "still", len(images), 0.0)]
 
 
-def build(out: Path, data: Path, *, stills_limit: int | None = None) -> None:
-    """Make or complete the corpus in `out` from the training data in `data`, with a line for each file."""
+_UNSWAPPED_LEVELS = 9.0
+_UNSWAPPED_RATIO = 1.2
+
+
+def is_unswapped(
+    real: UInt8Array, fake: UInt8Array, real_ns: npt.NDArray[np.int64], fake_ns: npt.NDArray[np.int64]
+) -> bool:
+    """Whether a track of a swapped half shows the same face as the unswapped half: a second person, or no swap.
+
+    Crops (N, S, S, 3) with their times. The inner face must differ little (levels), and no more than its surround
+    does, in the median of up to 20 common samples. False where there is no common sample.
+    """
+    _, a, b = np.intersect1d(real_ns, fake_ns, return_indices=True)
+    inner, outer = [], []
+    for i, j in list(zip(a, b, strict=True))[:: max(1, len(a) // 20)]:
+        difference = np.abs(real[i].astype(np.int16) - fake[j]).mean(2)
+        side = difference.shape[0]
+        box = slice(round(0.36 * side), round(0.66 * side))
+        centre = float(difference[box, box].mean())
+        inner.append(centre)
+        outer.append(
+            float((difference.sum() - difference[box, box].sum()) / (side * side - (box.stop - box.start) ** 2))
+        )
+    if not inner:
+        return False
+    middle = float(np.median(inner))
+    return middle < _UNSWAPPED_LEVELS and middle < _UNSWAPPED_RATIO * max(float(np.median(outer)), 0.5)
+
+
+def without_unswapped(out: Path, real: list[Entry], fake: list[Entry]) -> list[Entry]:
+    """The entries of a swapped half that are swapped indeed: others would teach that a real face is forged."""
+
+    def load(entry: Entry) -> tuple[UInt8Array, npt.NDArray[np.int64]]:
+        with np.load(out / f"{entry.key}.meta.npz", allow_pickle=False) as meta:
+            times = np.asarray(meta["media_ns"], np.int64)
+        return np.load(out / f"{entry.key}.images.npy", mmap_mode="r", allow_pickle=False), times
+
+    kept = []
+    for entry in fake:
+        images, times = load(entry)
+        others = [load(e) for e in real]
+        if any(is_unswapped(a, images, t, times) for a, t in others):
+            print(f"{entry.key}: left out, the same face as in the unswapped half", file=sys.stderr)
+        else:
+            kept.append(entry)
+    return kept
+
+
+def build(out: Path, jobs: Iterable[Job], *, stills: Path | None = None, stills_limit: int | None = None) -> None:
+    """Make or complete the corpus in `out` from these files and a tar of stills, with a line for each file."""
     out.mkdir(parents=True, exist_ok=True)
     asset = face_landmarker()
     index_path = out / "index.json"
@@ -214,18 +273,21 @@ def build(out: Path, data: Path, *, stills_limit: int | None = None) -> None:
         files = {name: [asdict(e) for e in entries] for name, entries in index.items()}
         _replace(index_path, json.dumps({"version": VERSION, "files": files}, indent=1).encode())
 
-    for job in jobs_of(data):
+    for job in jobs:
         if job.key in index:
             continue
         try:
             index[job.key] = add_clip(out, job, asset)
+            if job.split == "live-pair" and job.label == "fake":
+                halves = index.get(job.key.removesuffix("-fake") + "-real", [])
+                index[job.key] = without_unswapped(out, halves, index[job.key])
         except SourceError as error:
             print(f"{job.key}: left out, {error}", file=sys.stderr)
             index[job.key] = []
         save()
         print(f"{job.key}: {[(e.key, e.count) for e in index[job.key]]}", flush=True)
-    if "still-lfw" not in index:
-        index["still-lfw"] = add_stills(out, data / "train" / "lfw_one_per_person.tar", asset, stills_limit)
+    if stills is not None and "still-lfw" not in index:
+        index["still-lfw"] = add_stills(out, stills, asset, stills_limit)
         save()
         print(f"still-lfw: {index['still-lfw'][0].count} pictures", flush=True)
 
@@ -234,10 +296,16 @@ def main() -> int:
     """Command line of the corpus builder."""
     parser = argparse.ArgumentParser(prog="python -m monitor.corpus", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path, help="folder for the crops (keep it outside the repository)")
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds train/clips.csv and its kin")
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--data", type=Path, help="folder that holds train/clips.csv and its kin")
+    group.add_argument("--manifest", type=Path, help="a labelled manifest instead, to measure on")
     parser.add_argument("--stills-limit", type=int, default=None, help="at most this many pictures")
     arguments = parser.parse_args()
-    build(arguments.out, arguments.data, stills_limit=arguments.stills_limit)
+    if arguments.manifest:
+        build(arguments.out, rows_of(arguments.manifest))
+    else:
+        stills = arguments.data / "train" / "lfw_one_per_person.tar"
+        build(arguments.out, jobs_of(arguments.data), stills=stills, stills_limit=arguments.stills_limit)
     return 0
 
 

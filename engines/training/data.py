@@ -247,13 +247,15 @@ class Sampler:
         for _ in range(self.mix.pairs):
             pair = self.pair(rng)
             index = int(np.argmax(pair.frame_labels))
-            add(pair.real[index], 0.0, empty, 1.0)
-            add(pair.fake[index], float(pair.frame_labels[index]), pair.where[index], 1.0)
+            real, fake = hide(rng, pair.real[index], pair.fake[index])
+            add(real, 0.0, empty, 1.0)
+            add(fake, float(pair.frame_labels[index]), pair.where[index], 1.0)
         for _ in range(self.mix.live_pairs if self.live else 0):
             found = self.live_pair(rng, 1)
             if found is not None:
-                add(found[0][0], 0.0, empty, 1.0)
-                add(found[1][0], 1.0, empty, 0.0)
+                real, fake = hide(rng, found[0][0], found[1][0])
+                add(real, 0.0, empty, 1.0)
+                add(fake, 1.0, empty, 0.0)
         paired = len(crops) // 2
         for label, value in (("real", 0.0), ("fake", 1.0)):
             pool = self.forgeries[label] or (self.clips if label == "real" else [])
@@ -261,10 +263,32 @@ class Sampler:
                 entry = _by_family(pool, rng)
                 if value == 0.0 and rng.random() < 0.5:
                     entry = self.clip_entry(rng)
-                add(self.single(entry, rng)[0], value, empty, 1.0 - value)
+                (picture,) = hide(rng, self.single(entry, rng)[0])
+                add(picture, value, empty, 1.0 - value)
         return Batch(
             np.stack(crops), np.array(labels, np.float32), np.stack(where), np.array(known, np.float32), paired
         )
+
+
+_HIDDEN_SHARE = 0.3
+
+
+def hide(rng: Rng, *crops: Image) -> tuple[Image, ...]:
+    """With p = .3 the same one or two rectangles of all `crops` become one colour, at most a sixth of the crop each.
+
+    The few recorded forgeries are soon known by their faces; a face with a part missing must be told by its texture.
+    """
+    if rng.random() >= _HIDDEN_SHARE:
+        return crops
+    changed = tuple(c.copy() for c in crops)
+    side = crops[0].shape[0]
+    for _ in range(int(rng.integers(1, 3))):
+        height, width = (int(v) for v in rng.integers(side // 8, round(side * 0.4) + 1, 2))
+        top, left = int(rng.integers(side - height + 1)), int(rng.integers(side - width + 1))
+        colour = rng.integers(0, 256, 3)
+        for crop in changed:
+            crop[top : top + height, left : left + width] = colour
+    return changed
 
 
 def _live_pairs(entries: tuple[Entry, ...]) -> list[tuple[Entry, Entry]]:

@@ -68,6 +68,8 @@ class Corpus:
     stills: tuple[Entry, ...]
     live_pairs: tuple[Entry, ...]
     forgeries: tuple[Entry, ...]
+    measured: tuple[Entry, ...]
+    """Rows of a manifest: training never reads these."""
 
     @staticmethod
     def load(folder: Path) -> Corpus:
@@ -82,4 +84,5 @@ class Corpus:
             stills=tuple(e for e in entries if e.split == "still"),
             live_pairs=tuple(e for e in entries if e.split == "live-pair"),
             forgeries=tuple(e for e in entries if e.split == "forgery"),
+            measured=tuple(e for e in entries if e.split == "measure"),
         )

@@ -62,7 +62,7 @@ def encode(run: Path, name: str, device: torch.device) -> Features:
     """Features of all windows of RUN/windows-NAME, from the cache where the encoder is the same."""
     state = (run / "encoder_best.pt").read_bytes()
     digest = hashlib.sha256(state).hexdigest()[:16]
-    shards = sorted((run / f"windows-{name}").glob("[0-9]*.npz"))
+    shards = sorted((run / f"windows-{name}").glob("*.npz"))
     made = hashlib.sha256(repr([(s.name, s.stat().st_size, s.stat().st_mtime_ns) for s in shards]).encode())
     cached = run / f"features-{name}-{digest}-{made.hexdigest()[:8]}.npz"
     if cached.exists():

@@ -152,6 +152,82 @@ def test_windows_take_32_rising_samples_without_long_gaps() -> None:
     assert max(spans) > 55
 
 
+def test_hiding_takes_the_same_part_from_both_halves_and_leaves_the_originals() -> None:
+    from engines.training.data import hide
+
+    real, fake = np.zeros((144, 144, 3), np.uint8), np.full((144, 144, 3), 200, np.uint8)
+    changed = 0
+    for seed in range(60):
+        a, b = hide(np.random.default_rng(seed), real, fake)
+        hidden = (a != real).any(2) | (b != fake).any(2)
+        assert (a[hidden] == b[hidden]).all()
+        assert hidden.mean() < 0.34
+        changed += bool(hidden.any())
+    assert not real.any()
+    assert (fake == 200).all()
+    assert 6 <= changed <= 32
+
+
+def test_an_unswapped_face_in_a_swapped_half_is_found() -> None:
+    from monitor.corpus import is_unswapped
+
+    rng = np.random.default_rng(0)
+    real = rng.integers(0, 256, (12, 64, 64, 3)).astype(np.uint8)
+    times = np.arange(12) * 66_000_000
+    noisy = np.clip(real.astype(int) + rng.integers(-5, 6, real.shape), 0, 255).astype(np.uint8)
+    swapped = noisy.copy()
+    swapped[:, 20:44, 20:44] = 255 - swapped[:, 20:44, 20:44]
+    assert is_unswapped(real, noisy, times, times)
+    assert not is_unswapped(real, swapped, times, times)
+    assert not is_unswapped(real, noisy, times, times + 1)
+
+
+def test_rows_of_a_manifest_are_measured_against_their_own_reals() -> None:
+    from engines.training.measure import Row, table
+
+    rows = [
+        Row("a", "ffpp-c40", "real", 0.0),
+        Row("b", "ffpp-c40-deepfakes", "fake", 1.0),
+        Row("c", "celeb", "real", 2.0),
+        Row("d", "celeb", "fake", 1.5),
+        Row("e", "reenactment", "fake", 1.0),
+    ]
+    assert table(rows) == {"celeb": 0.0, "ffpp-c40-deepfakes": 1.0, "reenactment": 0.5, "all": pytest.approx(0.5)}
+
+
+def test_an_ablation_keeps_what_is_done_and_draws_a_table(corpus: Path, tmp_path: Path) -> None:
+    from engines.training import ablate
+    from engines.training.entries import Corpus
+    from monitor.corpus import VERSION, Entry
+
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    entries = []
+    for label, split in (("real", "clip"), ("fake", "forgery")):
+        key = f"row-{label}-1"
+        for suffix in ("images.npy", "meta.npz"):
+            (rows / f"{key}.{suffix}").write_bytes((corpus / f"{split}-True-{label}-1.{suffix}").read_bytes())
+        entries.append(Entry(key, "measure", label, label, "live-swap", 40, 2.6))
+    index = {"version": VERSION, "files": {e.key: [asdict(e)] for e in entries}}
+    (rows / "index.json").write_text(json.dumps(index))
+    command = [
+        "ablate", str(corpus), str(tmp_path / "out"), "--rows", str(rows), "--minutes", "0.001",
+        "--workers", "0", "--validation-pairs", "1", "--cpu", "--only",
+    ]  # fmt: skip
+    names = [v.name for v in ablate.variants(Corpus.load(corpus))]
+    assert len(names) == len(set(names))
+    assert "without-tool" in names
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", [*command, "nothing"])
+        assert ablate.main() == 2
+        patch.setattr("sys.argv", [*command, "crop-1.3"])
+        assert ablate.main() == 0
+        made = (tmp_path / "out" / "ablation.md").read_text()
+        assert "| crop-1.3 | 0.50 | - | - | - | - | 0.50 |" in made
+        patch.setattr(ablate, "run", None)
+        assert ablate.main() == 0
+
+
 @pytest.mark.slow
 def test_a_run_trains_resumes_and_ships(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from engines.training import encoder, export, head, windows
