@@ -15,9 +15,20 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from engines.calibration import (
+    FIRM,
+    Calibration,
+    OperatingPoint,
+    OperatingPoints,
+    QualityBin,
+    QualityError,
+    QualityRange,
+    References,
+    Share,
+)
 from engines.errors import AssetError
 from engines.toml_text import to_toml
 
@@ -31,17 +42,29 @@ Text = Annotated[str, Field(min_length=1, max_length=4000)]
 GraphFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.onnx$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Number = Annotated[float, Field(ge=-1e6, le=1e6)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 OpenShare = Annotated[float, Field(gt=0.0, lt=1.0)]
-Scale = Annotated[float, Field(gt=0.0, le=100.0)]
-Bias = Annotated[float, Field(ge=-100.0, le=100.0)]
 FourNumbers = Annotated[tuple[Number, ...], Field(min_length=GOLDEN_CROPS, max_length=GOLDEN_CROPS)]
 FeatureRow = Annotated[tuple[Number, ...], Field(min_length=GOLDEN_FEATURES, max_length=GOLDEN_FEATURES)]
 
-_FIRM = ConfigDict(extra="forbid", allow_inf_nan=False)
+__all__ = [
+    "Calibration",
+    "EncoderSpec",
+    "ErrorRow",
+    "Golden",
+    "HeadSpec",
+    "ModelCard",
+    "OperatingPoint",
+    "OperatingPoints",
+    "QualityBin",
+    "Thresholds",
+    "default_card_path",
+    "file_sha256",
+    "load_card",
+    "write_card",
+]
 
 
-@dataclass(frozen=True, kw_only=True, config=_FIRM)
+@dataclass(frozen=True, kw_only=True, config=FIRM)
 class EncoderSpec:
     """The graph crops uint8 (N, crop_px, crop_px, 3) -> feature (N, feature_dim), logit (N,), where (N, w, w)."""
 
@@ -52,9 +75,11 @@ class EncoderSpec:
     """Length of a feature row; its last value is the frame logit."""
     where_px: Annotated[int, Field(ge=1, le=256)]
     """Side w of the map of where the picture may be forged."""
+    state: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = None
+    """First digits of the sha256 of the trained state that was exported; None where the export did not say."""
 
 
-@dataclass(frozen=True, kw_only=True, config=_FIRM)
+@dataclass(frozen=True, kw_only=True, config=FIRM)
 class HeadSpec:
     """The graph window float32 (B, steps, feature_dim + aux_dim) -> logit (B,), frame_logits (B, steps)."""
 
@@ -64,7 +89,7 @@ class HeadSpec:
     aux_dim: Annotated[int, Field(ge=0, le=64)]
 
 
-@dataclass(frozen=True, kw_only=True, config=_FIRM)
+@dataclass(frozen=True, kw_only=True, config=FIRM)
 class Golden:
     """What the graphs answer to inputs that anyone can make again from `seed` (`engines.golden.golden_inputs`)."""
 
@@ -79,65 +104,7 @@ class Golden:
     """Largest absolute difference that a runtime may show on any of these values."""
 
 
-@dataclass(frozen=True, kw_only=True, config=_FIRM)
-class QualityBin:
-    """The calibration of faces up to `max_face_px` (and above the bin before)."""
-
-    max_face_px: Annotated[float, Field(gt=0.0, le=10000.0)]
-    scale: Scale
-    bias: Bias
-
-
-@dataclass(frozen=True, kw_only=True, config=_FIRM)
-class Calibration:
-    """Raw head logit -> log-odds that mean what they say: scale * logit + bias."""
-
-    scale: Scale
-    bias: Bias
-    bins: Annotated[tuple[QualityBin, ...], Field(max_length=16)] = ()
-    """Rising `max_face_px`; a face larger than the last bin uses `scale` and `bias` above."""
-
-    @model_validator(mode="after")
-    def _rising(self) -> Calibration:
-        edges = [one.max_face_px for one in self.bins]
-        if edges != sorted(set(edges)):
-            raise ValueError(f"bins: expected rising max_face_px, found {edges}")
-        return self
-
-    def apply(self, logit: float, face_px: float) -> float:
-        """Calibrated log-odds of a raw window logit for a face of `face_px` pixels (the window's median)."""
-        for one in self.bins:
-            if face_px <= one.max_face_px:
-                return one.scale * logit + one.bias
-        return self.scale * logit + self.bias
-
-
-@dataclass(frozen=True, kw_only=True, config=_FIRM)
-class OperatingPoint:
-    """A CUSUM over calibrated log-odds, once a hop: s = max(0, s + logit - cusum_drift), alarm at s >= cusum_h."""
-
-    false_alarms_per_hour: Annotated[float, Field(gt=0.0, le=1000.0)]
-    cusum_h: Annotated[float, Field(gt=0.0, le=1e5)]
-    cusum_drift: Annotated[float, Field(ge=-100.0, le=100.0)]
-
-
-@dataclass(frozen=True, kw_only=True, config=_FIRM)
-class OperatingPoints:
-    """One operating point a sensitivity; `points["medium"]` works as well as `points.medium`."""
-
-    low: OperatingPoint
-    medium: OperatingPoint
-    high: OperatingPoint
-
-    def __getitem__(self, sensitivity: str) -> OperatingPoint:
-        """Raises KeyError for anything but low, medium and high."""
-        points = {"low": self.low, "medium": self.medium, "high": self.high}
-        if sensitivity not in points:
-            raise KeyError(f"sensitivity {sensitivity!r}: expected one of {', '.join(points)}")
-        return points[sensitivity]
-
-
-@dataclass(frozen=True, kw_only=True, config=_FIRM)
+@dataclass(frozen=True, kw_only=True, config=FIRM)
 class Thresholds:
     """Suspicion below `low` shows no sign, from `high` on it counts towards a suspicion."""
 
@@ -151,7 +118,7 @@ class Thresholds:
         return self
 
 
-@dataclass(frozen=True, kw_only=True, config=_FIRM)
+@dataclass(frozen=True, kw_only=True, config=FIRM)
 class ErrorRow:
     """How well one family of forgeries is told from real video: AUC with its 95 % interval, `low` to `high`."""
 
@@ -161,6 +128,12 @@ class ErrorRow:
     high: Share
     n_real: Annotated[int, Field(ge=0, le=10**9)]
     n_fake: Annotated[int, Field(ge=0, le=10**9)]
+    flagged_6s: Share | None = None
+    """Of all fakes, those with an alarm within 6 s of the first face; None where it was not measured."""
+    apcer: Share | None = None
+    """Of the judged fakes, those without an alarm (ISO/IEC 30107-3)."""
+    bpcer: Share | None = None
+    """Of the judged reals, those with an alarm."""
 
     @model_validator(mode="after")
     def _ordered(self) -> ErrorRow:
@@ -169,7 +142,7 @@ class ErrorRow:
         return self
 
 
-@dataclass(frozen=True, kw_only=True, config=_FIRM)
+@dataclass(frozen=True, kw_only=True, config=FIRM)
 class ModelCard:
     """The whole card. `folder` is where it was read from and where its graphs lie; it is not written to the file."""
 
@@ -186,6 +159,11 @@ class ModelCard:
     thresholds: Thresholds
     operating_points: OperatingPoints
     golden: Golden
+    quality_range: QualityRange | None = None
+    """None where training did not say what it saw."""
+    reference: References | None = None
+    """Genuine people's scores; None where they were not measured."""
+    quality_errors: Annotated[tuple[QualityError, ...], Field(max_length=128)] = ()
     errors: Annotated[tuple[ErrorRow, ...], Field(max_length=256)] = ()
     folder: Path = Path()
 
@@ -288,9 +266,10 @@ def _verify(path: Path, expected: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses to dicts and tuples to lists, all the way down."""
+    """Dataclasses to dicts and tuples to lists, all the way down; TOML has no null, so None is left out."""
     if hasattr(value, "__dataclass_fields__"):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        values = ((field.name, getattr(value, field.name)) for field in fields(value))
+        return {name: _plain(one) for name, one in values if one is not None}
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
     return value

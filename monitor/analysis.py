@@ -223,6 +223,7 @@ def run(
             frames_sampled=reading.frames_sampled,
             stages=tuple(replace(meter.health(), alive=False) for meter in meters),
         ),
+        point=parts.point,
     )
 
 

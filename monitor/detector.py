@@ -94,6 +94,7 @@ class Detector:
     def _calibrated(self, window: Window, raw_logit: float, frame_logits: Float32Array) -> WindowScore:
         logit = self._card.calibration.apply(raw_logit, window.quality.face_px)
         logit = min(max(logit, -_LOGIT_BOUND), _LOGIT_BOUND)
+        reference = self._card.reference
         return WindowScore(
             track_id=window.track_id,
             start_ns=int(window.media_ns[0]),
@@ -104,4 +105,5 @@ class Detector:
             quality=window.quality,
             model_id=self._card.id,
             runtime=self._engine.name,
+            p_real=None if reference is None else reference.p_window(raw_logit, window.quality.face_px),
         )

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from monitor.arguments import version
 from monitor.errors import AssetError, EngineError, UnmaskError
 from monitor.settings import Settings, config_path
+from monitor.wording import alarm_basis
 
 if TYPE_CHECKING:
     from engines.card import ModelCard
@@ -111,6 +112,8 @@ def examine(
         yield _known_face()
     card, findings = _model_card()
     yield from findings
+    if card is not None:
+        yield _alarms(card, settings)
     yield from _runtimes(card, settings)
     yield from _sources()
     yield _window(screen_problem)
@@ -242,6 +245,12 @@ def _model_card() -> tuple[ModelCard | None, list[Finding]]:
         return None, [Finding("detector", Level.FAULT, str(error), error.exit_code)]
     graphs = f"encoder sha256 {card.encoder.sha256[:12]}..., head sha256 {card.head.sha256[:12]}... as in its card"
     return card, [Finding("detector", Level.GOOD, f"{card.id} of {card.created}: {graphs}")]
+
+
+def _alarms(card: ModelCard, settings: Settings) -> Finding:
+    """What is known of the false alarms at the sensitivity in use."""
+    name = settings.sensitivity.value
+    return Finding("alarms", Level.GOOD, f"sensitivity {name}: {alarm_basis(card.operating_points[name])}")
 
 
 def _runtimes(card: ModelCard | None, settings: Settings) -> Iterator[Finding]:

@@ -2,7 +2,13 @@
 
 Numbers only: no person, no picture, no clock. `Evidence.add` takes one judged window; `suspicion` is what the
 display shows, `alarm` is Page's CUSUM test (Biometrika 1954) with persistence and hysteresis. The threshold of the
-test is set from real calls as false alarms an hour, with `cusum_path` and `count_alarms`.
+test is set from real calls as false alarms an hour (`monitor.calibration.alarms`), with `armed_path`.
+
+Why a CUSUM with a high drift. Windows of one person are alike: between people the mean logit varies far more (tau)
+than within one (sigma a window, correlation counted in). The likelihood ratio of n windows then stops growing after a
+few, and passes a bound b where their mean lies over  mid + b (tau^2 + sigma^2 / n) / delta:  a drift of
+mid + b tau^2 / delta and a threshold of b sigma^2 / delta. A stricter test raises the drift, not only the threshold;
+with one low drift for all, a genuine person a little above it alarms for certain, and a forged one late.
 """
 
 from __future__ import annotations
@@ -10,6 +16,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from engines.calibration import OperatingPoint as CardPoint
+from engines.calibration import References
 
 HOP_S = 1.0 / 3.0
 """The nominal hop: a window every 5 samples at 15 Hz. The test counts time in hops."""
@@ -41,6 +50,10 @@ class OperatingPoint:
     """Judged time with evidence, less that without, before anyone is suspect."""
     false_alarms_per_hour: float | None = None
     """What the threshold was set for, on real calls."""
+    measured: CardPoint | None = None
+    """What genuine video showed of it, from the model card."""
+    reference: References | None = None
+    """What genuine people's pictures score, from the model card: the ground for `p_real`."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.cusum_h) and self.cusum_h > 0 and math.isfinite(self.cusum_drift)):
@@ -68,9 +81,15 @@ class Evidence:
         self.alarm = False
 
     @property
+    def logit(self) -> float | None:
+        """The exponentially weighted mean logit (3 s), None before the first window."""
+        return self._sum / self._weight if self._weight > 0.0 else None
+
+    @property
     def suspicion(self) -> float | None:
-        """Sigmoid of the exponentially weighted mean logit (3 s), None before the first window."""
-        return sigmoid(self._sum / self._weight) if self._weight > 0.0 else None
+        """The same as a probability."""
+        logit = self.logit
+        return None if logit is None else sigmoid(logit)
 
     @property
     def support_s(self) -> float:
@@ -124,28 +143,47 @@ def cusum_increment(logit: float, drift: float, step_s: float) -> float:
     return min(max((logit - drift) * step_s / HOP_S, -MAX_INCREMENT), MAX_INCREMENT)
 
 
-def cusum_path(logits: Sequence[float], ends_ns: Sequence[int], drift: float) -> list[float]:
-    """The statistic after each judged window, without threshold, ceiling or persistence: its peaks over real calls
-    say what threshold gives how many false alarms an hour. Raises ValueError for times that do not grow."""
+def armed_path(
+    logits: Sequence[float], ends_ns: Sequence[int], drift: float, cusum_h: float, persistence_s: float = 3.0
+) -> list[float]:
+    """The statistic after each judged window as it walks until an alarm, and 0 where it has not lasted for
+    `persistence_s`: the alarm opens where it first passes `cusum_h`. Raises ValueError for times that do not grow."""
     path: list[float] = []
-    statistic, last_ns = 0.0, None
+    statistic, support_s, last_ns = 0.0, 0.0, None
     for logit, end_ns in zip(logits, ends_ns, strict=True):
         step_s = HOP_S if last_ns is None else (end_ns - last_ns) / 1e9
         if step_s <= 0.0:
-            raise ValueError(f"cusum_path: expected growing times, got {end_ns} ns after {last_ns} ns")
-        bounded = min(max(logit, -MAX_LOGIT), MAX_LOGIT)
-        statistic = max(0.0, statistic + cusum_increment(bounded, drift, min(step_s, MAX_STEP_S)))
-        path.append(statistic)
+            raise ValueError(f"armed_path: expected growing times, got {end_ns} ns after {last_ns} ns")
+        step_s = min(step_s, MAX_STEP_S)
+        increment = cusum_increment(min(max(logit, -MAX_LOGIT), MAX_LOGIT), drift, step_s)
+        statistic = min(max(0.0, statistic + increment), RESERVE * cusum_h)
+        if increment > 0.0:
+            support_s += step_s
+        else:
+            support_s = max(0.0, support_s - step_s) if statistic > 0.0 else 0.0
+        path.append(statistic if support_s >= persistence_s - 1e-6 else 0.0)
         last_ns = end_ns
     return path
 
 
-def count_alarms(windows: Iterable[tuple[float, int]], point: OperatingPoint) -> int:
-    """How many alarms a run of (logit, end_ns) of one person opens at this operating point."""
-    evidence, opened, before = Evidence(point), 0, False
+def smoothed_path(logits: Sequence[float], ends_ns: Sequence[int]) -> list[float]:
+    """The smoothed logit after each judged window, as `Evidence.logit` has it."""
+    evidence = Evidence(OperatingPoint(cusum_h=1.0, cusum_drift=0.0, low=0.5, high=0.9))
+    path: list[float] = []
+    for logit, end_ns in zip(logits, ends_ns, strict=True):
+        if not evidence.add(logit, end_ns) or evidence.logit is None:
+            raise ValueError(f"smoothed_path: expected numbers and growing times, got {logit} at {end_ns} ns")
+        path.append(evidence.logit)
+    return path
+
+
+def alarm_times(windows: Iterable[tuple[float, int]], point: OperatingPoint) -> list[int]:
+    """When a run of (logit, end_ns) of one person opens an alarm at this operating point, ns."""
+    evidence, opened, before = Evidence(point), [], False
     for logit, end_ns in windows:
         evidence.add(logit, end_ns)
-        opened += evidence.alarm and not before
+        if evidence.alarm and not before:
+            opened.append(end_ns)
         before = evidence.alarm
     return opened
 

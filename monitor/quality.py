@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from engines.calibration import QualityRange
 from engines.window_input import inner_grey, log_sharpness
 from monitor.types import Float32Array, Quality, Reason, TrackedFace, UInt8Array
 
@@ -58,6 +59,8 @@ class Gates:
     """Of a window's samples, in standstills of three repeats or more."""
     min_judged_share: float = 0.70
     """Of a window's samples, those that pass every gate on their own."""
+    seen: QualityRange | None = None
+    """What training saw, from the model card; beyond it nothing is judged. None where the card does not say."""
 
     def __post_init__(self) -> None:
         for name in ("min_face_px", "max_yaw_deg", "min_rate_hz", "max_gap_s"):
@@ -68,9 +71,13 @@ class Gates:
                 raise ValueError(f"Gates.{name}: expected 0..1, got {getattr(self, name)}")
 
     @classmethod
-    def from_settings(cls, *, min_face_px: float, max_yaw_deg: float, min_rate_hz: float) -> Gates:
-        """The gates with the three limits that a user may set."""
-        return cls(min_face_px=float(min_face_px), max_yaw_deg=float(max_yaw_deg), min_rate_hz=float(min_rate_hz))
+    def from_settings(
+        cls, *, min_face_px: float, max_yaw_deg: float, min_rate_hz: float, seen: QualityRange | None = None
+    ) -> Gates:
+        """The gates with the three limits that a user may set, and the range of the model card."""
+        return cls(
+            min_face_px=float(min_face_px), max_yaw_deg=float(max_yaw_deg), min_rate_hz=float(min_rate_hz), seen=seen
+        )
 
 
 def measure(face: TrackedFace) -> SampleQuality:
@@ -92,15 +99,23 @@ def measure(face: TrackedFace) -> SampleQuality:
 def reasons_for(sample: SampleQuality, gates: Gates) -> tuple[Reason, ...]:
     """Why this sample alone must not be judged; empty where it may be."""
     reasons = []
-    if sample.face_px < gates.min_face_px:
+    seen = gates.seen
+    if sample.face_px < gates.min_face_px or (seen is not None and sample.face_px < seen.min_face_px):
         reasons.append(Reason.FACE_TOO_SMALL)
     if sample.yaw_deg is not None and abs(sample.yaw_deg) > gates.max_yaw_deg:
         reasons.append(Reason.FACE_TURNED_AWAY)
-    if sample.luma < gates.min_luma:
+    if sample.luma < gates.min_luma or (seen is not None and sample.luma < seen.min_luma):
         reasons.append(Reason.TOO_DARK)
-    if sample.blur < gates.min_blur:
+    if sample.blur < gates.min_blur or (seen is not None and sample.blur < seen.min_blur):
         reasons.append(Reason.FACE_BLURRED)
+    if seen is not None and _beyond(sample, seen):
+        reasons.append(Reason.UNFAMILIAR)
     return tuple(reasons)
+
+
+def _beyond(sample: SampleQuality, seen: QualityRange) -> bool:
+    """Larger, sharper or brighter than anything in training; what is smaller, softer or darker has its own reasons."""
+    return sample.face_px > seen.max_face_px or sample.blur > seen.max_blur or sample.luma > seen.max_luma
 
 
 def same_picture(before: SampleQuality, sample: SampleQuality) -> bool:

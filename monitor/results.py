@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from monitor.evidence import OperatingPoint
 from monitor.stages import Region
 from monitor.summary import FileSummary, TrackSummary
 from monitor.types import Alert, CueReading, SourceInfo, StageHealth, WhereMap
@@ -56,6 +57,8 @@ class Analysis:
     """Of each person where the picture looked replaced at the most suspicious moment; one more after each cut."""
     alerts: tuple[Alert, ...]
     timing: Timing
+    point: OperatingPoint | None = None
+    """What the alarm was set to, and what is known of it."""
 
     def to_json(self) -> Json:
         """The document `unmask.analysis/1`, ready for `json.dumps`; see `monitor.sinks.document`."""

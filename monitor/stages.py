@@ -116,7 +116,10 @@ def make_inference(
     from monitor.windows import WindowBuilder
 
     gates = Gates.from_settings(
-        min_face_px=settings.min_face_px, max_yaw_deg=settings.max_yaw_deg, min_rate_hz=settings.min_rate_hz
+        min_face_px=settings.min_face_px,
+        max_yaw_deg=settings.max_yaw_deg,
+        min_rate_hz=settings.min_rate_hz,
+        seen=card.quality_range,
     )
     return Inference(
         Detector(choice.engine, card),
@@ -140,6 +143,8 @@ def operating_point(card: ModelCard, settings: Settings) -> OperatingPoint:
         low=card.thresholds.low,
         high=card.thresholds.high,
         false_alarms_per_hour=point.false_alarms_per_hour,
+        measured=point,
+        reference=card.reference,
     )
 
 

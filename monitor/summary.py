@@ -32,6 +32,8 @@ class WindowSummary:
     score: float
     """Calibrated suspicion 0..1."""
     quality: Quality
+    p_real: float | None = None
+    """See `WindowScore.p_real`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ class TrackSummary:
     refusals: Mapping[Reason, int]
     """How many refusals gave each reason."""
     windows: tuple[WindowSummary, ...]
+    p_real: float | None = None
+    """At most this share of genuine people looks so at any one time, by the mean logit over all judged windows (which
+    varies less than the seconds that genuine people were measured by); None where that was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,9 @@ class Tally:
         """One judged window; it goes to the part in which it began, however late it comes."""
         part = self._part(score.track_id, score.start_ns, score.end_ns)
         part.logit_sum += min(max(score.logit, -MAX_LOGIT), MAX_LOGIT)
-        part.windows.append(WindowSummary(score.start_ns / 1e9, score.end_ns / 1e9, score.suspicion, score.quality))
+        part.windows.append(
+            WindowSummary(score.start_ns / 1e9, score.end_ns / 1e9, score.suspicion, score.quality, score.p_real)
+        )
         part.coverage.add(score.start_ns, score.end_ns, judged=True)
 
     def on_refusal(self, refusal: Refusal) -> None:
@@ -150,7 +157,8 @@ class Tally:
         return part
 
     def _summary(self, part: _Part, alerts: Iterable[Alert]) -> TrackSummary:
-        score = sigmoid(part.logit_sum / len(part.windows)) if part.windows else None
+        logit = part.logit_sum / len(part.windows) if part.windows else None
+        score, reference = None if logit is None else sigmoid(logit), self._point.reference
         own = [a for a in alerts if a.track_id == part.track_id and part.start_ns <= a.opened_ns <= part.end_ns]
         alerted = bool(own)
         if score is not None and own:
@@ -171,6 +179,7 @@ class Tally:
             reasons=reasons,
             refusals=MappingProxyType(dict(part.refusals)),
             windows=tuple(part.windows),
+            p_real=None if logit is None or reference is None else reference.p_person(logit),
         )
 
     def _state(self, score: float | None, alerted: bool) -> State:

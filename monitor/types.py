@@ -174,6 +174,7 @@ class Reason(enum.Enum):
     FACE_TURNED_AWAY = "face-turned-away"
     FACE_BLURRED = "face-blurred"
     TOO_DARK = "too-dark"
+    UNFAMILIAR = "out-of-range"
     RATE_TOO_LOW = "rate-too-low"
     FROZEN = "frozen-picture"
     GAP = "gap"
@@ -245,9 +246,13 @@ class WindowScore:
     quality: Quality
     model_id: str
     runtime: str
+    p_real: float | None = None
+    """At most this share of genuine people's windows, faces of this size, score so high; None where not measured."""
 
     def __post_init__(self) -> None:
         _check("WindowScore.frame_logits", self.frame_logits, (None,), np.float32)
+        if self.p_real is not None and not 0.0 < self.p_real <= 1.0:
+            raise ValueError(f"WindowScore.p_real: expected more than 0 and at most 1, or None, got {self.p_real}")
         if not 0.0 <= self.suspicion <= 1.0:
             raise ValueError(f"WindowScore.suspicion: expected 0..1, got {self.suspicion}")
 
@@ -341,6 +346,9 @@ class Verdict:
     """Where the face is in the frame."""
     where: WhereMap | None = None
     """Where the picture looks replaced; None without a fresh score."""
+    p_real: float | None = None
+    """At most this share of genuine people looks so at any one time; None where nothing recent could be judged, or
+    where genuine people were not measured."""
 
     def __post_init__(self) -> None:
         if self.suspicion is not None and not 0.0 <= self.suspicion <= 1.0:

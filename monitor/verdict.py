@@ -86,7 +86,7 @@ class Judge:
         self._point = point
         self._max_people = max_people
         self._people: OrderedDict[int, _Person] = OrderedDict()
-        self._alerts = AlertBook(point.high, max_closed_alerts)
+        self._alerts = AlertBook(point.high, max_closed_alerts, point.reference)
         self._ended: OrderedDict[int, int] = OrderedDict()
         self._cuts: OrderedDict[int, int] = OrderedDict()
         """track_id -> media time of its last cut: a window that began before it shows someone else."""
@@ -112,7 +112,8 @@ class Judge:
             suspicion = person.evidence.suspicion or 0.0
             where = self._where(person)
             regions = where.regions if where is not None else ()
-            self._alerts.signs(person.track_id, at_ns, suspicion, person.evidence.support_s, regions)
+            lasted_s = person.evidence.support_s
+            self._alerts.signs(person.track_id, at_ns, suspicion, lasted_s, regions, self._p_real(person))
         else:
             self._alerts.close(person.track_id, at_ns, Ending.SIGNS_GONE)
         self._refresh(person)
@@ -285,6 +286,10 @@ class Judge:
         fresh = person.where is not None and self._now_ns - person.where[1] <= _ns(STALE_S)
         return person.where[0] if person.where is not None and fresh else None
 
+    def _p_real(self, person: _Person) -> float | None:
+        logit, reference = person.evidence.logit, self._point.reference
+        return None if logit is None or reference is None else reference.p_person(logit)
+
     def _verdict(self, person: _Person) -> Verdict:
         cues = tuple(c for c, t in person.cues.values() if self._now_ns - t <= _ns(CUE_FRESH_S))
         return Verdict(
@@ -299,6 +304,7 @@ class Judge:
             media_ns=person.media_ns,
             box_px=person.box_px,
             where=self._where(person) if person.state in _SCORED else None,
+            p_real=self._p_real(person) if person.state in _SCORED else None,
         )
 
     def _rank(self, person: _Person) -> tuple[bool, int, float, int]:

@@ -6,9 +6,11 @@ Texts only, kept beside each other so that they say the same thing everywhere: o
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from engines.calibration import OperatingPoint as CardPoint
 from monitor.types import AlertLevel, FaceRegion, Reason, Severity, State
 
 STATE_TEXT: Mapping[State, str] = MappingProxyType(
@@ -40,6 +42,7 @@ REASON_TEXT: Mapping[Reason, str] = MappingProxyType(
         Reason.FACE_TURNED_AWAY: "the face is turned too far to the side",
         Reason.FACE_BLURRED: "the face is too blurred",
         Reason.TOO_DARK: "the face is too dark",
+        Reason.UNFAMILIAR: "the picture is unlike any that the detector was trained on",
         Reason.RATE_TOO_LOW: "too few pictures arrive each second",
         Reason.FROZEN: "the picture stands still",
         Reason.GAP: "the picture was interrupted",
@@ -59,6 +62,7 @@ REASON_ADVICE: Mapping[Reason, str] = MappingProxyType(
         Reason.FACE_BLURRED: "Ask the person to hold still and clean or refocus the camera; a beauty or blur filter "
         "can also do this.",
         Reason.TOO_DARK: "Ask the person to turn a light on in front of them.",
+        Reason.UNFAMILIAR: "Ask for a usual picture of a call: not very close, not very bright, no strong sharpening.",
         Reason.RATE_TOO_LOW: "Ask for a better connection, or close other programs on this computer.",
         Reason.FROZEN: "Wait for the connection to recover, or ask the person to move.",
         Reason.GAP: "Nothing to do: judging starts again after two to three seconds of steady picture.",
@@ -153,6 +157,45 @@ def alert_evidence(lasted_s: float, peak_suspicion: float, regions: Sequence[Fac
     return (
         f"Signs that are likelier in a manipulated face, over {max(1, round(lasted_s))} s of picture{where}; "
         f"suspicion up to {percent(peak_suspicion)}."
+    )
+
+
+def rarity(p_real: float, people: int, hours: float) -> str:
+    """How often genuine people look so, and how many were measured: never more than that many can show."""
+    ground = f"measured on {people} genuine people or takes, {_time(hours)} of video"
+    rare = math.floor(1.0 / p_real + 1e-9)
+    if rare < 2:
+        return f"Genuine people often look so ({ground})."
+    return f"At most 1 in {rare} genuine people looks so at any one time ({ground})."
+
+
+def _time(hours: float) -> str:
+    return f"{round(60 * hours)} minutes" if hours < 2 else f"{hours:.0f} hours"
+
+
+def alarm_basis(point: CardPoint) -> str:
+    """What is known of the rate of false alarms at an operating point, and what is only extrapolated."""
+    wanted = f"set for {point.false_alarms_per_hour:g} false alarm{'s'[: point.false_alarms_per_hour != 1]} an hour"
+    bound = point.bound_per_hour
+    if bound is None:
+        return f"{wanted}; not measured on genuine video"
+    found = f"{point.measured_alarms or 'no'} alarm{'s'[: point.measured_alarms != 1]}"
+    measured = (
+        f"{wanted}; measured: {found} in {_time(point.measured_hours)} of genuine video of {point.measured_people} "
+        f"people or takes, at most {bound:.1f} an hour (95 %)"
+    )
+    return f"{measured}; the rate it was set for is extrapolated" if point.extrapolated else measured
+
+
+def rate_support(wanted_per_hour: float, hours: float) -> str:
+    """Whether so many hours of genuine video can show a rate at all: zero alarms in T hours prove no less than 3/T."""
+    if hours <= 0.0:
+        return f"set for {wanted_per_hour:g} an hour: extrapolated, there is no genuine video"
+    if wanted_per_hour >= 3.0 / hours:
+        return f"set for {wanted_per_hour:g} an hour"
+    return (
+        f"set for {wanted_per_hour:g} an hour: extrapolated, {hours:.3f} h of genuine video can only show rates "
+        f"from {3.0 / hours:.0f} an hour"
     )
 
 

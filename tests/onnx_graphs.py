@@ -165,7 +165,11 @@ def make_card(folder: Path) -> ModelCard:
             feature_dim=FEATURE_DIM,
         ),
         head=HeadSpec(file="head.onnx", sha256=_sha256(folder / "head.onnx"), steps=STEPS, aux_dim=AUX_DIM),
-        calibration=Calibration(scale=2.0, bias=-1.0, bins=(QualityBin(max_face_px=80.0, scale=0.5, bias=0.25),)),
+        calibration=Calibration(
+            scale=2.0,
+            bias=-1.0,
+            bins=(QualityBin(face_px=80.0, scale=0.5, bias=0.25), QualityBin(face_px=160.0, scale=2.0, bias=-1.0)),
+        ),
         thresholds=Thresholds(low=0.3, high=0.7),
         operating_points=OperatingPoints(
             low=OperatingPoint(false_alarms_per_hour=0.1, cusum_h=12.0, cusum_drift=1.0),

@@ -6,11 +6,12 @@ wherever any window could be judged, and null where none could.
 
 from __future__ import annotations
 
+from monitor.evidence import OperatingPoint
 from monitor.results import Analysis, Json, ModelInfo, Timing
 from monitor.stages import Region
 from monitor.summary import TrackSummary
 from monitor.types import Alert, CueReading, Quality, SourceInfo, StageHealth, State, WhereMap
-from monitor.wording import STATE_TEXT, WHERE_INNOCENT, WHERE_NOWHERE, explain, percent, place
+from monitor.wording import STATE_TEXT, WHERE_INNOCENT, WHERE_NOWHERE, alarm_basis, explain, percent, place
 
 SCHEMA = "unmask.analysis/1"
 
@@ -24,6 +25,8 @@ def analysis_to_json(analysis: Analysis) -> dict[str, Json]:
         "model": _model(analysis.model),
         "runtime": analysis.model.runtime,
         "incomplete": analysis.incomplete,
+        "operating_point": None if analysis.point is None else _point(analysis.point),
+        "reference": None if analysis.point is None else _reference(analysis.point),
         "summary": {
             "state": summary.state.value,
             "score": _score(summary.score),
@@ -59,6 +62,8 @@ def analysis_to_text(analysis: Analysis) -> str:
     for alert in analysis.alerts:
         end = "the end" if alert.closed_ns is None else f"{alert.closed_ns / 1e9:.1f} s"
         lines.append(f"  alert, person {alert.track_id}, {alert.opened_ns / 1e9:.1f} s to {end}: {alert.evidence}")
+    if analysis.alerts and analysis.point is not None and analysis.point.measured is not None:
+        lines.append(f"  the alarm is {alarm_basis(analysis.point.measured)}")
     return "\n".join(lines)
 
 
@@ -110,6 +115,31 @@ def _source(uri: str, info: SourceInfo, region: Region | None) -> dict[str, Json
     }
 
 
+def _point(point: OperatingPoint) -> dict[str, Json]:
+    """What the alarm was set for, and what genuine video showed of it."""
+    measured = point.measured
+    if measured is None:
+        return {"false_alarms_per_hour": point.false_alarms_per_hour, "measured_hours": 0.0, "extrapolated": True}
+    bound = measured.bound_per_hour
+    return {
+        "false_alarms_per_hour": measured.false_alarms_per_hour,
+        "measured_hours": measured.measured_hours,
+        "measured_people": measured.measured_people,
+        "measured_alarms": measured.measured_alarms,
+        "bound_per_hour": None if bound is None else round(bound, 3),
+        "extrapolated": measured.extrapolated,
+        "text": alarm_basis(measured),
+    }
+
+
+def _reference(point: OperatingPoint) -> dict[str, Json] | None:
+    """The genuine people that every `p_real` was measured on; none lies below 1 / (people + 1)."""
+    reference = point.reference
+    if reference is None:
+        return None
+    return {"people": reference.people, "windows": reference.windows, "hours": reference.hours}
+
+
 def _model(model: ModelInfo) -> dict[str, Json]:
     return {"id": model.id, "sha256": model.sha256, "head_sha256": model.head_sha256}
 
@@ -126,6 +156,7 @@ def _track(track: TrackSummary, cues: tuple[CueReading, ...], maps: tuple[WhereM
         "end_s": _seconds(track.end_s),
         "state": track.state.value,
         "score": _score(track.score),
+        "p_real": _score(track.p_real),
         "coverage": _score(track.coverage),
         "judged_s": _seconds(track.judged_s),
         "reasons": [reason.value for reason in track.reasons],
@@ -134,6 +165,7 @@ def _track(track: TrackSummary, cues: tuple[CueReading, ...], maps: tuple[WhereM
                 "start_s": _seconds(window.start_s),
                 "end_s": _seconds(window.end_s),
                 "score": _score(window.score),
+                "p_real": _score(window.p_real),
                 "quality": _quality(window.quality),
             }
             for window in track.windows

@@ -53,6 +53,7 @@ def event_to_json(event: Event) -> dict[str, Json]:
                 "track_id": verdict.track_id,
                 "state": verdict.state.value,
                 "suspicion": None if verdict.suspicion is None else round(verdict.suspicion, 6),
+                "p_real": None if verdict.p_real is None else round(verdict.p_real, 6),
                 "reasons": [reason.value for reason in verdict.reasons],
                 "coverage": round(verdict.coverage, 4),
                 "cues": [cue_to_json(cue) for cue in verdict.cues],

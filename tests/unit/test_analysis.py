@@ -87,6 +87,8 @@ def test_the_document_keeps_its_contract() -> None:
         "model",
         "runtime",
         "incomplete",
+        "operating_point",
+        "reference",
         "summary",
         "tracks",
         "alerts",
@@ -96,6 +98,9 @@ def test_the_document_keeps_its_contract() -> None:
     assert document["source"]["uri"] == "clip.mp4"
     assert document["model"] == {"id": "fake-1", "sha256": "e" * 64, "head_sha256": "a" * 64}
     assert document["incomplete"] is None
+    assert document["operating_point"]["extrapolated"] is True
+    assert document["reference"] is None
+    assert document["tracks"][1]["p_real"] is document["tracks"][1]["windows"][0]["p_real"] is None
     summary = document["summary"]
     assert (summary["state"], summary["worst_track"]) == ("SUSPECT", 2)
     assert summary["score"] == pytest.approx(0.924142, abs=1e-6)

@@ -13,6 +13,7 @@ import pytest
 from scripted_runtime import ScriptedRuntime, write_scripted_detector
 
 from engines import card as card_module
+from engines.calibration import LEVELS, QualityError, QualityRange, ReferenceBin, References
 from engines.card import Calibration, ErrorRow, Golden, ModelCard, QualityBin, default_card_path, load_card, write_card
 from engines.detector_engine import open_engine
 from engines.errors import AssetError, EngineError
@@ -52,6 +53,26 @@ def test_a_card_without_optional_parts_is_read_back(tmp_path: Path) -> None:
     bare = replace(full, errors=(), known_blind_spots=(), calibration=Calibration(scale=1.0, bias=0.0))
     write_card(tmp_path / "model.toml", bare)
     assert load_card(tmp_path / "model.toml") == bare
+    assert bare.reference is None
+    assert bare.quality_range is None
+
+
+def test_what_was_measured_is_read_back_too(tmp_path: Path) -> None:
+    full = write_scripted_detector(tmp_path)
+    steps = tuple(float(i) for i in range(LEVELS))
+    one = ReferenceBin(face_px=90.0, logits=steps, people=30, windows=900)
+    error = QualityError(source="recordings", by="blur", low=0.7, high=1.3, auc=0.8, error=0.25, n_real=40, n_fake=20)
+    measured = replace(
+        full,
+        encoder=replace(full.encoder, state="0123456789abcdef"),
+        reference=References(bins=(one,), person=steps, people=30, windows=900, hours=0.25),
+        quality_range=QualityRange(
+            min_face_px=40.0, max_face_px=500.0, min_blur=0.5, max_blur=3.2, min_luma=20.0, max_luma=220.0, windows=9
+        ),
+        quality_errors=(error, replace(error, auc=None, error=None)),
+    )
+    write_card(tmp_path / "model.toml", measured)
+    assert load_card(tmp_path / "model.toml") == measured
 
 
 def test_awkward_text_survives(tmp_path: Path) -> None:
@@ -196,16 +217,9 @@ def test_a_card_is_checked_when_it_is_made_too(tmp_path: Path) -> None:
     card = write_scripted_detector(tmp_path)
     with pytest.raises(ValueError, match="tolerance"):
         replace(card.golden, tolerance=9.0)
-    low, high = QualityBin(max_face_px=80, scale=1, bias=0), QualityBin(max_face_px=120, scale=1, bias=0)
-    with pytest.raises(ValueError, match="rising max_face_px"):
+    low, high = QualityBin(face_px=80, scale=1, bias=0), QualityBin(face_px=120, scale=1, bias=0)
+    with pytest.raises(ValueError, match="rising face_px"):
         Calibration(scale=1, bias=0, bins=(high, low))
-
-
-def test_calibration_takes_the_bin_of_the_face() -> None:
-    small, middle = QualityBin(max_face_px=80, scale=0.5, bias=1), QualityBin(max_face_px=120, scale=1, bias=0)
-    calibration = Calibration(scale=2, bias=-1, bins=(small, middle))
-    assert [calibration.apply(4.0, px) for px in (20, 80, 80.5, 120, 121, 900)] == [3.0, 3.0, 4.0, 4.0, 7.0, 7.0]
-    assert Calibration(scale=2, bias=-1).apply(4.0, 20) == 7.0
 
 
 def test_operating_points_are_found_by_name(tmp_path: Path) -> None:

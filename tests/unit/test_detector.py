@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from onnx_graphs import CROP_PX, FEATURE_DIM, STEPS, WINDOW_DIM
 from scripted_runtime import ScriptedRuntime, write_scripted_detector
 
+from engines.calibration import LEVELS, ReferenceBin, References
 from engines.card import ModelCard
 from engines.detector_engine import DetectorEngine, open_engine
 from engines.errors import EngineError
@@ -97,10 +99,23 @@ def test_a_crop_of_another_size_is_refused(detector: Detector) -> None:
 
 
 def test_a_score_is_calibrated_for_the_size_of_the_face(detector: Detector) -> None:
-    """The card: 0.5 x + 0.25 up to 80 px, 2 x - 1 above."""
+    """The card: 0.5 x + 0.25 at 80 px and below, 2 x - 1 at 160 px and above, half way between at 113 px."""
     raw = _raw_logit(1.0)
     assert detector.score(_window(level=1.0, face_px=70)).logit == pytest.approx(0.5 * raw + 0.25, abs=1e-5)
-    assert detector.score(_window(level=1.0, face_px=81)).logit == pytest.approx(2 * raw - 1, abs=1e-5)
+    assert detector.score(_window(level=1.0, face_px=300)).logit == pytest.approx(2 * raw - 1, abs=1e-5)
+    between = detector.score(_window(level=1.0, face_px=80 * 2**0.5)).logit
+    assert between == pytest.approx(1.25 * raw - 0.375, abs=1e-5)
+
+
+def test_a_score_says_how_often_genuine_people_reach_it(engine: DetectorEngine, card: ModelCard) -> None:
+    assert Detector(engine, card).score(_window()).p_real is None
+    raw, steps = _raw_logit(1.0), np.linspace(-1.0, 1.0, LEVELS)
+    seen = ReferenceBin(face_px=100.0, logits=tuple(steps + raw - 0.01), people=9, windows=90)
+    reference = References(bins=(seen,), person=tuple(steps), people=9, windows=90, hours=0.1)
+    measured = Detector(engine, replace(card, reference=reference))
+    assert (
+        measured.score(_window(level=1.0)).p_real == reference.p_window(raw, 100.0) == pytest.approx(0.1 + 0.9 * 0.08)
+    )
 
 
 def test_a_score_says_of_whom_when_and_by_what(detector: Detector, engine: DetectorEngine) -> None:

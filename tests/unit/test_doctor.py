@@ -84,6 +84,9 @@ def test_where_everything_is_there_the_main_job_can_run(
     assert rows["faces"]["text"] == "the face of the test picture was found and read"
     assert rows["detector"]["text"].startswith("tiny-1 of 2026-11-23: encoder sha256 ")
     assert (rows["window"]["level"], rows["window"]["text"]) == ("warning", "no screen here")
+    assert rows["alarms"]["text"] == (
+        "sensitivity medium: set for 1 false alarm an hour; not measured on genuine video"
+    )
     runtimes = [row["text"] for row in document["findings"] if row["topic"] == "runtime"]
     assert sum("runs the detector" in text for text in runtimes) == 1
     assert any("not built in this version" in text for text in runtimes)

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
-from monitor.evidence import Coverage, Evidence, OperatingPoint, count_alarms, cusum_increment, cusum_path, sigmoid
+from monitor.evidence import (
+    Coverage,
+    Evidence,
+    OperatingPoint,
+    alarm_times,
+    armed_path,
+    cusum_increment,
+    sigmoid,
+    smoothed_path,
+)
 from tests.scripted import HOP_S, POINT, ns
 
 
@@ -96,7 +106,7 @@ def test_restless_noise_does_not_save_up_for_a_glitch() -> None:
     point = OperatingPoint(cusum_h=8.0, cusum_drift=0.0, low=0.5, high=0.9)
     restless = [0.4, -0.2] * 60
     assert first_alarm([*restless, 6.0, 6.0], point) is None
-    assert max(cusum_path(restless, [ns(step * HOP_S) for step in range(120)], 0.0)) > 5
+    assert fed(restless, replace(point, cusum_h=1e6)).cusum > 5
 
 
 def test_when_the_test_is_back_at_zero_the_time_before_counts_no_more() -> None:
@@ -130,26 +140,48 @@ def test_after_an_alarm_has_closed_the_test_starts_from_nothing() -> None:
 
 def test_the_path_is_what_the_test_itself_walks_below_its_ceiling() -> None:
     random_ = random.Random(4)
-    logits = [random_.gauss(0.3, 1.0) for _ in range(60)]
+    logits = [random_.gauss(1.0, 1.0) for _ in range(60)]
     ends_ns = [ns(step * HOP_S) for step in range(60)]
     unreachable = OperatingPoint(cusum_h=1e6, cusum_drift=0.5, low=0.5, high=0.9)
     evidence, walked = Evidence(unreachable), []
     for logit, end_ns in zip(logits, ends_ns, strict=True):
         evidence.add(logit, end_ns)
-        walked.append(evidence.cusum)
-    assert cusum_path(logits, ends_ns, 0.5) == pytest.approx(walked)
+        walked.append(evidence.cusum if evidence.support_s >= 3.0 - 1e-6 else 0.0)
+    assert armed_path(logits, ends_ns, 0.5, 1e6) == pytest.approx(walked)
     assert max(walked) > 0
+    assert 0.0 < sum(value == 0.0 for value in walked) < 60
+
+
+@pytest.mark.parametrize("cusum_h", [1.0, 4.0, 9.0])
+def test_an_alarm_opens_where_the_armed_path_first_passes_the_threshold(cusum_h: float) -> None:
+    random_ = random.Random(5)
+    logits = [random_.gauss(0.8, 1.0) for _ in range(90)]
+    ends_ns = [ns(step * HOP_S) for step in range(90)]
+    point = OperatingPoint(cusum_h=cusum_h, cusum_drift=0.5, low=0.5, high=0.9)
+    path = armed_path(logits, ends_ns, 0.5, cusum_h)
+    first = next(end for end, value in zip(ends_ns, path, strict=True) if value > cusum_h)
+    assert alarm_times(zip(logits, ends_ns, strict=True), point)[0] == first
 
 
 def test_a_path_through_disordered_times_is_refused() -> None:
     with pytest.raises(ValueError, match="growing times"):
-        cusum_path([1.0, 1.0], [5, 5], 0.0)
+        armed_path([1.0, 1.0], [5, 5], 0.0, 1.0)
+    with pytest.raises(ValueError, match="growing times"):
+        smoothed_path([1.0, 1.0], [5, 5])
+
+
+def test_the_smoothed_path_is_what_the_display_shows() -> None:
+    ends_ns = [ns(step * HOP_S) for step in range(12)]
+    logits = [2.0] * 6 + [-2.0] * 6
+    assert sigmoid(smoothed_path(logits, ends_ns)[-1]) == pytest.approx(fed(logits).suspicion)
 
 
 def test_alarms_are_counted_once_each() -> None:
     two_bouts = ([5.0] * 20 + [-4.0] * 40) * 2
-    assert count_alarms([(logit, ns(step * HOP_S)) for step, logit in enumerate(two_bouts)], POINT) == 2
-    assert count_alarms([], POINT) == 0
+    times = alarm_times([(logit, ns(step * HOP_S)) for step, logit in enumerate(two_bouts)], POINT)
+    assert len(times) == 2
+    assert times[1] - times[0] == pytest.approx(ns(60 * HOP_S), abs=ns(2 * HOP_S))
+    assert alarm_times([], POINT) == []
 
 
 def test_an_increment_is_clipped_both_ways() -> None:

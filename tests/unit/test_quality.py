@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from engines.calibration import QualityRange
 from engines.window_input import blur_and_luma
 from monitor.quality import Gates, measure, reasons_for, same_picture, stood_still, summarise
 from monitor.types import Reason
@@ -48,6 +49,27 @@ def test_a_good_face_has_no_reason_against_it() -> None:
 )
 def test_each_gate_refuses_with_its_own_reason(change: dict[str, float], reason: Reason) -> None:
     assert reasons_for(sample_quality(**change), GATES) == (reason,)
+
+
+SEEN = QualityRange(min_face_px=70, max_face_px=400, min_blur=1.0, max_blur=3.0, min_luma=40, max_luma=200)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"face_px": 69.0}, Reason.FACE_TOO_SMALL),
+        ({"face_px": 401.0}, Reason.UNFAMILIAR),
+        ({"blur": 0.9}, Reason.FACE_BLURRED),
+        ({"blur": 3.1}, Reason.UNFAMILIAR),
+        ({"luma": 39.0}, Reason.TOO_DARK),
+        ({"luma": 201.0}, Reason.UNFAMILIAR),
+    ],
+)
+def test_beyond_what_training_saw_nothing_is_judged(change: dict[str, float], reason: Reason) -> None:
+    familiar = Gates.from_settings(min_face_px=56, max_yaw_deg=45, min_rate_hz=10, seen=SEEN)
+    assert reasons_for(sample_quality(**change), familiar) == (reason,)
+    assert reasons_for(sample_quality(**change), GATES) == ()
+    assert reasons_for(sample_quality(), familiar) == ()
 
 
 def test_at_the_limit_a_face_still_passes() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from monitor.evidence import sigmoid
+from engines.calibration import LEVELS, ReferenceBin, References
+from monitor.evidence import OperatingPoint, sigmoid
 from monitor.types import Alert, AlertKind, AlertLevel, Reason, State, Verdict
 from monitor.verdict import MAX_CUES, MAX_FORGOTTEN, Judge
 from tests.scripted import HOP_S, POINT, WINDOW_S, ns, quality, reading, refusal, score, status, tell
@@ -492,3 +494,40 @@ def test_no_story_ever_shows_a_stale_score_or_grows_without_bound(seed: int) -> 
             alerts[alert.alert_id] = alert
     assert len(judge._ended) <= MAX_FORGOTTEN
     assert len(judge._cuts) <= MAX_FORGOTTEN
+
+
+# ------------------------------------------------------------------------------------ genuine people
+
+
+def measured(people: int = 40) -> OperatingPoint:
+    """The point with genuine people whose smoothed logits lie between -3 and 1."""
+    ladder = tuple(float(x) for x in np.linspace(-3.0, 1.0, LEVELS))
+    seen = ReferenceBin(face_px=100.0, logits=ladder, people=people, windows=9 * people)
+    return replace(POINT, reference=References(bins=(seen,), person=ladder, people=people, windows=360, hours=0.25))
+
+
+def test_a_verdict_says_how_often_genuine_people_look_so() -> None:
+    judge = Judge(measured())
+    at_s = tell(judge, [-1.0] * 6)
+    (verdict,) = judge.verdicts(ns(at_s))
+    assert verdict.p_real == pytest.approx((1 + 40 * 0.125) / 41, abs=0.15)
+    at_s = tell(judge, [9.0] * 30, start_s=at_s + HOP_S)
+    (verdict,) = judge.verdicts(ns(at_s))
+    assert verdict.p_real == pytest.approx(1 / 41)
+    (stale,) = judge.verdicts(ns(at_s + 5))
+    assert stale.p_real is None
+
+
+def test_an_alert_claims_no_more_than_was_measured() -> None:
+    judge = Judge(measured())
+    tell(judge, [6.0] * 30)
+    (alert,) = judge.open_alerts
+    assert "At most 1 in 41 genuine people looks so at any one time (measured on 40 " in alert.evidence
+    assert "40 genuine people or takes, 15 minutes of video)." in alert.evidence
+
+
+def test_without_measured_people_nothing_is_claimed() -> None:
+    judge = Judge(POINT)
+    at_s = tell(judge, [6.0] * 30)
+    assert judge.verdicts(ns(at_s))[0].p_real is None
+    assert "genuine people" not in judge.open_alerts[0].evidence

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from engines.calibration import OperatingPoint as CardPoint
 from monitor import wording
 from monitor.types import AlertLevel, FaceRegion, Reason, Severity, State
 from monitor.wording import Ending
@@ -91,6 +93,35 @@ def test_an_alert_says_where_only_if_a_place_stands_out() -> None:
 
 def test_an_alert_never_says_that_it_took_no_time() -> None:
     assert "1 s" in wording.alert_evidence(0.2, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [(1 / 41, "At most 1 in 41 "), (0.3, "At most 1 in 3 "), (0.6, "often look so"), (1.0, "often look so")],
+)
+def test_a_p_value_is_said_with_the_people_it_was_measured_on(p: float, words: str) -> None:
+    sentence = wording.rarity(p, 40, 0.25)
+    assert words in sentence
+    assert "40 genuine people or takes, 15 minutes of video" in sentence
+
+
+def test_an_extrapolated_rate_is_called_so() -> None:
+    point = CardPoint(false_alarms_per_hour=1.0, cusum_h=1.0, cusum_drift=1.0)
+    assert wording.alarm_basis(point) == "set for 1 false alarm an hour; not measured on genuine video"
+    short = wording.alarm_basis(replace(point, measured_hours=0.25, measured_people=40))
+    assert "no alarms in 15 minutes of genuine video of 40 people or takes, at most 12.0 an hour (95 %)" in short
+    assert short.endswith("the rate it was set for is extrapolated")
+    long = wording.alarm_basis(replace(point, false_alarms_per_hour=6.0, measured_hours=10.0, measured_alarms=1))
+    assert long.startswith("set for 6 false alarms an hour; measured: 1 alarm in 10 hours")
+    assert "extrapolated" not in long
+
+
+def test_hours_support_no_rate_below_three_in_them() -> None:
+    assert wording.rate_support(6.0, 0.5) == "set for 6 an hour"
+    assert wording.rate_support(1.0, 0.2) == (
+        "set for 1 an hour: extrapolated, 0.200 h of genuine video can only show rates from 15 an hour"
+    )
+    assert "no genuine video" in wording.rate_support(1.0, 0.0)
 
 
 def test_the_tables_cannot_be_changed_by_a_reader() -> None:
