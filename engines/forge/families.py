@@ -359,7 +359,7 @@ _WHOLE_SHARE = 0.34
 
 def _remade(clip: Clip, made: Clip, rng: Rng) -> Layer:
     """A generator's picture of the same frames, sharpened and recoloured as swappers do, with alignment noise."""
-    whole = rng.random() < _WHOLE_SHARE
+    whole = rng.random() < _WHOLE_SHARE and not _leaves_surround(clip.images, made.images)
     style = MaskStyle.draw(rng, SWAPPED)
     colour = draw_colour(rng, 0.5)
     amount = float(rng.uniform(0.2, 1.4)) if rng.random() < 0.5 else 0.0
@@ -377,6 +377,12 @@ def _remade(clip: Clip, made: Clip, rng: Rng) -> Layer:
         out[i] = layer
     masks = np.ones(clip.images.shape[:3], np.float32) if whole else _masks(clip, style)
     return Layer(out, masks, Family.REMADE)
+
+
+def _leaves_surround(own: Image, made: Image) -> bool:
+    """Whether a generator made the face alone and pasted it back: such a picture has no whole to show."""
+    corner = (slice(None), slice(0, 8), slice(0, 8))
+    return float(np.abs(own[corner].astype(np.int16) - made[corner]).mean()) < 1.0
 
 
 def _as_good_as(made: Image, own: Image, tone: bool, keep: float) -> Image:
