@@ -1,13 +1,14 @@
-"""Figures of merit over labelled scores: AUC with its interval, equal error rate, rates at a threshold.
+"""Figures of merit over labelled scores: AUC with its interval, equal error rate, shares and rates with theirs.
 
-Arrays in, numbers out. `labels` are 1 for a fake and 0 for a real. The interval is a bootstrap over groups, because
-rows of one take or person are not independent (Efron and Tibshirani 1993, chapter 8).
+Arrays in, numbers out. `labels` are 1 for a fake and 0 for a real. Intervals of scores are a bootstrap over groups,
+because rows of one take or person are not independent (Efron and Tibshirani 1993, chapter 8); those of counts are
+exact (Clopper and Pearson 1934; Garwood 1936) and know nothing of groups.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from engines.metrics import auc
 
 Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 
 RESAMPLES = 2000
 SEED = 20261123
@@ -30,11 +32,35 @@ class Interval:
     high: float
 
 
-def auc_interval(
-    scores: Floats, labels: Floats, groups: Sequence[str], *, resamples: int = RESAMPLES, seed: int = SEED
+@dataclass(frozen=True, slots=True)
+class Share:
+    """`count` of `of`, with its exact 95 % interval (Clopper-Pearson); NaN and 0 to 1 where `of` is 0."""
+
+    count: int
+    of: int
+
+    @property
+    def value(self) -> float:
+        return self.count / self.of if self.of else math.nan
+
+    @property
+    def low(self) -> float:
+        from scipy.special import betaincinv
+
+        return float(betaincinv(self.count, self.of - self.count + 1, 0.025)) if self.count > 0 else 0.0
+
+    @property
+    def high(self) -> float:
+        from scipy.special import betaincinv
+
+        return float(betaincinv(self.count + 1, self.of - self.count, 0.975)) if self.count < self.of else 1.0
+
+
+def grouped_interval(
+    groups: Sequence[str], figure: Callable[[Indices], float], *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> Interval:
-    """Area under the ROC curve, and the 2.5 and 97.5 percentiles over resampled groups (those with both classes)."""
-    value = auc(scores, labels)
+    """`figure` of all rows, and its 2.5 and 97.5 percentiles over resampled groups, where it is a number."""
+    value = figure(np.arange(len(groups), dtype=np.intp))
     if math.isnan(value):
         return Interval(value, math.nan, math.nan)
     names, member = np.unique(np.asarray(groups), return_inverse=True)
@@ -42,14 +68,46 @@ def auc_interval(
     random = np.random.default_rng(seed)
     drawn = []
     for _ in range(resamples):
-        take = np.concatenate([rows[index] for index in random.integers(0, len(rows), len(rows))])
-        figure = auc(scores[take], labels[take])
-        if not math.isnan(figure):
-            drawn.append(figure)
+        one = figure(np.concatenate([rows[index] for index in random.integers(0, len(rows), len(rows))]))
+        if not math.isnan(one):
+            drawn.append(one)
     if not drawn:
         return Interval(value, math.nan, math.nan)
     low, high = np.percentile(np.asarray(drawn), [2.5, 97.5])
     return Interval(value, float(min(low, value)), float(max(high, value)))
+
+
+def auc_interval(
+    scores: Floats, labels: Floats, groups: Sequence[str], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> Interval:
+    """Area under the ROC curve with its interval over groups (of the resamples that hold both classes)."""
+    return grouped_interval(groups, lambda rows: auc(scores[rows], labels[rows]), resamples=resamples, seed=seed)
+
+
+def mean_auc_interval(
+    scores: Floats, labels: Floats, groups: Sequence[str], families: Sequence[str], *, resamples: int = RESAMPLES
+) -> Interval:
+    """The mean over families of the AUC of each family's fakes against all reals, every family weighing the same.
+
+    `families` names the family of each row (of a real it is not read). A resample in which a family is missing
+    is left out.
+    """
+    names = np.asarray(families)
+    fake = labels > 0.5
+    kinds = sorted({str(name) for name in names[fake]})
+
+    def mean(rows: Indices) -> float:
+        here = [rows[~fake[rows] | (names[rows] == kind)] for kind in kinds]
+        return float(np.mean([auc(scores[one], labels[one]) for one in here])) if kinds else math.nan
+
+    return grouped_interval(groups, mean, resamples=resamples)
+
+
+def mean_interval(values: Floats, groups: Sequence[str], *, resamples: int = RESAMPLES) -> Interval:
+    """The mean with its interval over groups; NaN where there are no values."""
+    if len(values) == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    return grouped_interval(groups, lambda rows: float(values[rows].mean()), resamples=resamples)
 
 
 def equal_error_rate(scores: Floats, labels: Floats) -> float:
@@ -79,11 +137,10 @@ def true_positive_rate(scores: Floats, labels: Floats, false_positive_rate: floa
 
 
 def false_alarm_bound_per_hour(alarms: int, hours: float) -> float:
-    """The 95 % upper limit of a rate, given a count: the rule of three (3/T) where there was none, Poisson else."""
+    """The exact 95 % upper limit of a Poisson rate, given a count (Garwood): 2.996/T where there was none in T hours,
+    which is the rule of three."""
     if hours <= 0.0:
         return math.inf
-    if alarms == 0:
-        return 3.0 / hours
     from scipy.special import gammaincinv
 
     return float(gammaincinv(alarms + 1, 0.95)) / hours

@@ -1,4 +1,4 @@
-"""The reports of the benches as tables for people and as JSON for programs."""
+"""How the benches print: columns and numbers for people, JSON for programs, and the report of `bench speed`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from monitor.bench.figures import Interval
+from monitor.bench.figures import Interval, Share
 from monitor.results import Json
 
 if TYPE_CHECKING:
-    from monitor.bench.accuracy import Case, Figures, Report
     from monitor.bench.speed import RunFigures, SpeedReport
 
-ACCURACY_SCHEMA = "unmask.accuracy/1"
 SPEED_SCHEMA = "unmask.speed/1"
 
 
@@ -44,108 +42,37 @@ def finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, 6)
 
 
-# ------------------------------------------------------------------------------------------ accuracy
-
-
-def accuracy_table(report: Report) -> str:
-    """The table by family, then what it means in alarms."""
-    header = ("family", "real", "fake", "AUC [95 %]", "EER", "TPR@1%", "suspect f/r", "detect s", "coverage", "against")
-    rows = [_accuracy_row(one, report.overall.against) for one in (*report.families, report.overall)]
-    alarms = report.false_alarms
-    judged = next((case for case in report.cases if case.model_id), None)
-    lines = [
-        table(header, rows),
-        "",
-        f"False alarms: {alarms.alerts} on {alarms.recordings_with} of {alarms.recordings} real recordings, "
-        f"{alarms.hours:.3f} h: {number(alarms.per_hour)} an hour, at most {number(alarms.bound_per_hour, 1)} (95 %).",
-        "TPR@1%: share of the fakes over the threshold that 1 % of the reals reach. suspect f/r: fakes and reals "
-        "with the state SUSPECT.",
-        "Intervals: bootstrap over groups. Against: the families whose reals the fakes are compared with.",
-    ]
-    if judged is not None:
-        lines.append(f"Model {judged.model_id} on {judged.runtime}.")
-    lines += [f"Not read: {case.row.name}: {case.error}" for case in report.cases if case.error is not None]
-    return "\n".join(lines)
-
-
-def accuracy_json(report: Report) -> dict[str, Json]:
-    """The document `unmask.accuracy/1`."""
-    alarms = report.false_alarms
-    judged = next((case for case in report.cases if case.model_id), None)
-    return {
-        "schema": ACCURACY_SCHEMA,
-        "manifest": report.manifest,
-        "model": judged.model_id if judged is not None else None,
-        "runtime": judged.runtime if judged is not None else None,
-        "families": [_accuracy_figures(one) for one in report.families],
-        "overall": _accuracy_figures(report.overall),
-        "false_alarms": {
-            "alerts": alarms.alerts,
-            "hours": finite(alarms.hours),
-            "recordings": alarms.recordings,
-            "recordings_with": alarms.recordings_with,
-            "per_hour": finite(alarms.per_hour),
-            "bound_per_hour": finite(alarms.bound_per_hour),
-        },
-        "rows": [_accuracy_case(case) for case in report.cases],
-    }
-
-
-def _accuracy_row(one: Figures, everything: tuple[str, ...]) -> tuple[str, ...]:
-    return (
-        one.family,
-        str(one.reals),
-        str(one.fakes),
-        _interval(one.auc),
-        number(one.eer),
-        number(one.strict_tpr),
-        f"{one.suspect_fakes}/{one.suspect_reals}",
-        number(one.detect_s, 1),
-        f"{100 * one.coverage:.0f} %",
-        "all reals" if one.against == everything else " ".join(one.against) or "-",
-    )
-
-
-def _interval(interval: Interval) -> str:
+def interval_text(interval: Interval, places: int = 2) -> str:
+    """`0.77 [0.60 0.93]`, or `-` where there is no figure."""
     if math.isnan(interval.value):
         return "-"
-    return f"{interval.value:.2f} [{number(interval.low)} {number(interval.high)}]"
+    return f"{number(interval.value, places)} [{number(interval.low, places)} {number(interval.high, places)}]"
 
 
-def _accuracy_figures(one: Figures) -> dict[str, Json]:
+def interval_json(interval: Interval) -> dict[str, Json]:
+    """value, low and high, each null where there is none."""
+    return {"value": finite(interval.value), "low": finite(interval.low), "high": finite(interval.high)}
+
+
+def share_text(share: Share) -> str:
+    """`3/11 27 %`, or `-` of nothing."""
+    return f"{share.count}/{share.of} {100 * share.value:.0f} %" if share.of else "-"
+
+
+def share_interval_text(share: Share) -> str:
+    """`0.27 [0.06 0.61]`, or `-` of nothing."""
+    return interval_text(Interval(share.value, share.low, share.high))
+
+
+def share_json(share: Share) -> dict[str, Json]:
+    """count, of, value, low and high; the last three are null of nothing."""
+    told = share.of > 0
     return {
-        "family": one.family,
-        "against": list(one.against),
-        "reals": one.reals,
-        "fakes": one.fakes,
-        "judged_reals": one.judged_reals,
-        "judged_fakes": one.judged_fakes,
-        "auc": finite(one.auc.value),
-        "auc_low": finite(one.auc.low),
-        "auc_high": finite(one.auc.high),
-        "eer": finite(one.eer),
-        "tpr_at_1_percent_fpr": finite(one.strict_tpr),
-        "suspect_fakes": one.suspect_fakes,
-        "suspect_reals": one.suspect_reals,
-        "median_detect_s": finite(one.detect_s),
-        "coverage": finite(one.coverage),
-    }
-
-
-def _accuracy_case(case: Case) -> dict[str, Json]:
-    return {
-        "file": case.row.name,
-        "region": None if case.row.region is None else list(case.row.region),
-        "label": "fake" if case.row.fake else "real",
-        "family": case.row.family,
-        "group": case.row.group,
-        "score": finite(case.score),
-        "state": case.state.value,
-        "duration_s": finite(case.duration_s),
-        "coverage": finite(case.judged_share),
-        "alerts": case.alerts,
-        "first_alert_s": finite(case.first_alert_s),
-        "error": case.error,
+        "count": share.count,
+        "of": share.of,
+        "value": finite(share.value),
+        "low": finite(share.low) if told else None,
+        "high": finite(share.high) if told else None,
     }
 
 

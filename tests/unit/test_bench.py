@@ -1,4 +1,4 @@
-"""The benches: figures against brute force, manifests, the rule of who stands against whom, tables and memory."""
+"""The benches: figures against brute force, manifests, who stands against whom, the accuracy report, memory, speed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ import pytest
 
 import engines.card
 from engines.card import write_card
-from monitor.bench.accuracy import Case, judge_rows, make_report, run_accuracy
+from monitor.bench.accuracy import log_odds, make_report, run_accuracy
+from monitor.bench.accuracy_output import MAX_ROWS, accuracy_json, accuracy_table
 from monitor.bench.figures import (
+    Share,
     auc_interval,
     equal_error_rate,
     false_alarm_bound_per_hour,
+    mean_auc_interval,
+    mean_interval,
     true_positive_rate,
 )
+from monitor.bench.judging import Case, Covered, judge_rows
 from monitor.bench.manifest import Row, first_rows, opponents, read_manifest
 from monitor.bench.memory import MemoryUse, MemoryWatch, peak_mib, resident_mib, slope_per_minute
 from monitor.bench.speed import (
@@ -30,7 +35,7 @@ from monitor.bench.speed import (
     measure_live,
     render_clip,
 )
-from monitor.bench.tables import accuracy_json, accuracy_table, speed_json, speed_table, table
+from monitor.bench.tables import share_text, speed_json, speed_table, table
 from monitor.errors import SettingsError
 from monitor.settings import Settings
 from monitor.types import StageHealth, State
@@ -100,8 +105,47 @@ def test_the_true_positive_rate_at_a_false_positive_rate() -> None:
     assert true_positive_rate(scores, labels, 1.0) == 1.0
 
 
+def test_the_mean_over_families_weighs_them_alike() -> None:
+    # Twenty fakes of one family that all rank wrong, one of another that ranks right: the mean is a half.
+    scores = np.array([0.5, 0.5, *[0.1] * 20, 0.9])
+    labels = np.array([0.0, 0.0, *[1.0] * 21])
+    families = ["real", "real", *["poor"] * 20, "good"]
+    figure = mean_auc_interval(scores, labels, [str(i) for i in range(23)], families, resamples=200)
+    assert figure.value == 0.5
+    assert (figure.low, figure.high) == (0.5, 0.5)
+    assert auc_interval(scores, labels, families, resamples=5).value == pytest.approx(1 / 21)
+    assert math.isnan(mean_auc_interval(scores[:2], labels[:2], ["a", "b"], families[:2], resamples=5).value)
+
+
+def test_the_mean_of_values_has_an_interval_over_groups() -> None:
+    values = np.array([1.0, 1.0, 1.0, 5.0])
+    alone = mean_interval(values, ["a", "b", "c", "d"])
+    assert alone.value == 2.0
+    assert 1.0 <= alone.low < 2.0 < alone.high <= 5.0
+    assert mean_interval(values, ["a"] * 4).low == mean_interval(values, ["a"] * 4).high == 2.0
+    assert math.isnan(mean_interval(np.zeros(0), []).value)
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "low", "high"),
+    [(0, 10, 0.0, 0.3085), (10, 10, 0.6915, 1.0), (3, 11, 0.0602, 0.6097), (1, 2, 0.0126, 0.9874)],
+)
+def test_a_share_has_the_exact_interval_of_its_count(count: int, of: int, low: float, high: float) -> None:
+    share = Share(count, of)
+    assert share.value == count / of
+    assert (share.low, share.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+def test_a_share_of_nothing_is_none() -> None:
+    nothing = Share(0, 0)
+    assert math.isnan(nothing.value)
+    assert (nothing.low, nothing.high) == (0.0, 1.0)
+    assert share_text(nothing) == "-"
+    assert share_text(Share(1, 3)) == "1/3 33 %"
+
+
 def test_no_alarm_in_t_hours_proves_three_in_t() -> None:
-    assert false_alarm_bound_per_hour(0, 2.0) == 1.5
+    assert false_alarm_bound_per_hour(0, 2.0) == pytest.approx(1.4979, abs=1e-4)
     assert false_alarm_bound_per_hour(1, 1.0) == pytest.approx(4.744, abs=0.001)
     assert false_alarm_bound_per_hour(0, 0.0) == math.inf
 
@@ -161,33 +205,44 @@ def test_fakes_stand_against_the_reals_that_are_most_like_them() -> None:
 
 
 def case(
-    family: str, fake: bool, score: float | None, *, alerts: int = 0, at_s: float | None = None, group: str = ""
+    family: str,
+    fake: bool,
+    score: float | None,
+    *,
+    alerts: int = 0,
+    at_s: float | None = None,
+    group: str = "",
+    name: str = "",
+    **seen: Any,
 ) -> Case:
-    row = Row(f"{family}.mp4", Path("x"), None, fake, family, group or f"{family}-{fake}-{score}")
+    row = Row(name or f"{family}.mp4", Path("x"), None, fake, family, group or f"{family}-{fake}-{score}")
     state = State.CANNOT_TELL if score is None else State.SUSPECT if alerts else State.NO_SIGN
-    return Case(row, score, state, 36.0, 0.5, alerts, at_s, "m-1", "a runtime")
+    return Case(row, score, state, 36.0, 0.5, alerts, at_s, **{"model_id": "m-1", "runtime": "a runtime"} | seen)
 
 
 CASES = (
-    case("a", True, 0.9, alerts=1, at_s=4.0),
-    case("a", True, 0.8, alerts=2, at_s=6.0),
-    case("a", True, None),
-    case("a", False, 0.1),
+    case("a", True, 0.9, alerts=1, at_s=4.0, first_face_s=1.0, large=Covered(100, 90), face_px=80.0),
+    case("a", True, 0.8, alerts=2, at_s=9.0, first_face_s=1.0, face_px=90.0),
+    case("a", True, None, first_face_s=33.0),
+    case("a", False, 0.1, large=Covered(100, 60)),
     case("a", False, 0.85, alerts=1, at_s=9.0),
     case("b", True, 0.5),
     case("webcam", False, 0.2),
 )
 
 
-def test_the_report_counts_what_could_not_be_judged_in_the_coverage_only() -> None:
+def test_the_report_counts_what_could_not_be_judged_apart() -> None:
     report = make_report("m.csv", CASES)
     a, b, webcam = report.families
     assert (a.reals, a.fakes, a.judged_reals, a.judged_fakes) == (2, 3, 2, 2)
     assert a.coverage == pytest.approx(4 / 5)
     assert a.auc.value == pytest.approx(3 / 4)
-    assert (a.suspect_fakes, a.suspect_reals, a.detect_s) == (2, 1, 5.0)
+    assert (a.suspect_fakes, a.suspect_reals, a.silent_fakes) == (2, 1, 1)
+    assert (a.apcer, a.bpcer) == (Share(0, 2), Share(1, 2))
+    assert a.large == Covered(200, 150)
     assert b.against == ("a", "webcam")
     assert b.auc.value == pytest.approx(2 / 3)
+    assert b.apcer == Share(1, 1)
     assert math.isnan(webcam.auc.value)
     assert (webcam.reals, webcam.fakes) == (1, 0)
     assert report.overall.auc.value == pytest.approx(7 / 9)
@@ -195,19 +250,96 @@ def test_the_report_counts_what_could_not_be_judged_in_the_coverage_only() -> No
     assert (alarms.alerts, alarms.recordings_with, alarms.recordings) == (1, 1, 3)
     assert alarms.hours == pytest.approx(0.03)
     assert alarms.per_hour == pytest.approx(1 / 0.03)
+    assert [(one.family, one.bpcer, one.silent) for one in report.genuine] == [
+        ("a", Share(1, 2), 0),
+        ("webcam", Share(0, 1), 0),
+    ]
 
 
-def test_the_table_and_the_document_say_the_same() -> None:
-    report = make_report("m.csv", CASES)
+def test_the_time_to_detect_begins_with_the_first_face_and_every_fake_counts() -> None:
+    a = make_report("m.csv", CASES).families[0]
+    # 3 s and 8 s after the first face; the third fake was never judged and lasted 3 s.
+    assert (a.detect_s, a.soon, a.short_fakes) == (5.5, Share(1, 3), 1)
+
+
+def test_a_dataset_of_several_methods_has_a_mean() -> None:
+    cases = [
+        *(case("set", False, 0.3, group=f"r{i}") for i in range(3)),
+        case("set-actors", False, 0.6),
+        *(case("set-one", True, 0.9, group=f"f{i}") for i in range(4)),
+        case("set-two", True, 0.1, group="f9"),
+        case("other", True, 0.0),
+    ]
+    (mean,) = make_report("m.csv", cases).means
+    assert (mean.name, mean.families, mean.reals, mean.fakes) == ("set mean", ("set-one", "set-two"), 4, 5)
+    assert mean.auc.value == 0.5
+    assert make_report("m.csv", CASES).means == ()
+
+
+def test_halves_of_one_file_are_compared_with_each_other() -> None:
+    cases = [
+        case("p", False, 0.6, name="1.mp4"),
+        case("p", True, 0.7, name="1.mp4"),
+        case("p", False, 0.1, name="2.mp4"),
+        case("p", True, 0.2, name="2.mp4"),
+        case("p", False, 0.9, name="3.mp4"),
+        case("p", True, 0.2, name="3.mp4"),
+        case("p", False, None, name="4.mp4"),
+        case("p", True, 0.9, name="4.mp4"),
+        case("q", True, 0.9, name="1.mp4"),
+    ]
+    (pairs,) = make_report("m.csv", cases).pairs
+    gaps = [log_odds(fake) - log_odds(real) for real, fake in ((0.6, 0.7), (0.1, 0.2), (0.9, 0.2))]
+    assert (pairs.family, pairs.higher) == ("p", Share(2, 3))
+    assert pairs.gap.value == pytest.approx(sum(gaps) / 3)
+
+
+def test_log_odds_are_bounded() -> None:
+    assert log_odds(0.5) == 0.0
+    assert math.isfinite(log_odds(0.0))
+    assert log_odds(1.0) == pytest.approx(-log_odds(0.0))
+    assert math.isnan(log_odds(None))
+
+
+def test_groups_have_counts_and_no_auc_where_a_class_has_fewer_than_three() -> None:
+    large = [case("a", i % 2 == 0, 0.9 if i % 2 == 0 else 0.1, face_px=150.0, luma=60.0) for i in range(6)]
+    small = [case("a", True, 0.9, face_px=50.0, luma=200.0), case("a", False, 0.1, face_px=63.9, luma=81.0)]
+    unjudged = [case("a", False, None, face_px=64.0), case("a", False, 0.8, alerts=1, ita_deg=50.0)]
+    groups = {(one.by, one.group): one for one in make_report("m.csv", [*large, *small, *unjudged]).groups}
+    assert groups["face size", ">112 px"].auc == 1.0
+    assert groups["face size", "<64 px"].auc is None
+    assert (groups["face size", "<64 px"].reals, groups["face size", "<64 px"].fakes) == (1, 1)
+    assert groups["face size", "64-112 px"].judged_reals == 0
+    assert groups["face size", "unknown"].bpcer == Share(1, 1)
+    assert groups["face luma", "dim (<80)"].apcer == Share(3, 3)
+    assert groups["skin looks", "light"].reals == 1
+    assert groups["skin looks", "unknown"].fakes == 4
+
+
+def test_the_tables_and_the_document_say_the_same() -> None:
+    report = make_report("m.csv", CASES, "high")
     text = accuracy_table(report)
     assert "False alarms: 1 on 1 of 3 real recordings, 0.030 h" in text
-    line = next(line for line in text.splitlines() if line.startswith("a "))
-    assert line.split()[1:3] == ["2", "3"]
+    ranking, attack, genuine = [line.split() for line in text.splitlines() if line.startswith("a  ")]
+    assert ranking[:4] == ["a", "2", "3", "0.75"]
+    assert attack[:6] == ["a", "3", "1/3", "33", "%", "1"]
+    assert genuine[:4] == ["a", "2", "1", "0.50"]
+    assert ranking[-3:] == ["75", "%", "a"]
+    assert "sensitivity high" in text
+    assert "too few" in text
     document: Any = json.loads(json.dumps(accuracy_json(report), allow_nan=False))
-    assert document["schema"] == "unmask.accuracy/1"
+    assert document["schema"] == "unmask.accuracy/2"
+    assert document["families"][0]["flagged_within_6_s"]["count"] == 1
+    assert document["families"][0]["apcer"]["value"] == 0.0
     assert document["families"][2]["auc"] is None
     assert document["overall"]["auc"] == pytest.approx(7 / 9, abs=1e-6)
+    assert document["overall"]["apcer"] is None
     assert [row["score"] for row in document["rows"]] == [0.9, 0.8, None, 0.1, 0.85, 0.5, 0.2]
+
+
+def test_a_long_table_of_rows_is_cut_and_says_so() -> None:
+    cases = [case("a", False, 0.1, group="g") for _ in range(MAX_ROWS + 2)]
+    assert "and 2 more; --json holds all" in accuracy_table(make_report("m.csv", cases))
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
@@ -287,7 +419,15 @@ def test_a_manifest_is_judged_row_by_row_and_a_broken_file_is_a_case(
     whole, region, nobody, broken = judge_rows(read_manifest(path), Settings())
     assert whole.score is not None
     assert whole.score == region.score
+    assert whole.first_face_s is not None
+    assert whole.first_face_s < 0.5
+    assert whole.large.samples > 30
+    assert whole.large.share == 1.0
+    assert whole.face_px == pytest.approx(240.0, abs=80.0)
+    assert whole.luma is not None
+    assert whole.ita_deg is not None
     assert (nobody.score, nobody.state, nobody.error) == (None, State.CANNOT_TELL, None)
+    assert (nobody.first_face_s, nobody.face_px, nobody.large.share) == (None, None, None)
     assert broken.score is None
     assert "a.mp4" in str(broken.error)
     assert run_accuracy(path, Settings(), limit=1) == 0
