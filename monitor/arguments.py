@@ -36,6 +36,9 @@ Every setting can also stand in the environment (UNMASK_MIN_FACE_PX=64) or in se
 user's configuration folder; a flag beats the environment, which beats the file.
 """
 
+MAX_ROW_S = 120.0
+"""Longest part of a row that a bench re-encodes or keeps as crops."""
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose every complaint is one line."""
@@ -109,11 +112,34 @@ def _add_bench(commands: argparse._SubParsersAction[Parser]) -> None:
     accuracy.add_argument("--jobs", type=_count, metavar="N", default=1, help="processes side by side (default 1)")
     _add_settings(accuracy)
 
+    robustness = _command(kinds, "robustness", "AUC and scores after re-encoding", "bench robustness")
+    _add_long_bench(robustness)
+    robustness.add_argument("--jobs", type=_count, metavar="N", default=1, help="processes side by side (default 1)")
+    _add_settings(robustness)
+
+    shortcuts = _command(kinds, "shortcuts", "what else than a forgery moves the score", "bench shortcuts")
+    _add_long_bench(shortcuts)
+    _add_settings(shortcuts)
+
     speed = _command(kinds, "speed", "speed, delay and memory on this machine", "bench speed")
     speed.add_argument("--json", action="store_true", help="print JSON")
     speed.add_argument("--seconds", type=_seconds, default=20.0, metavar="S", help="length of each run (default 20)")
     speed.add_argument("--soak", type=_seconds, metavar="MINUTES", help="also watch the memory for so long")
     _add_settings(speed)
+
+
+def _add_long_bench(parser: Parser) -> None:
+    """What the benches over altered pictures have in common."""
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="CSV: file,region,label,family,group")
+    parser.add_argument(
+        "--work", type=Path, required=True, metavar="DIR", help="folder that keeps pictures of faces and results"
+    )
+    parser.add_argument(
+        "--limit-seconds", type=_row_seconds, default=8.0, metavar="S", help="only the first S of each row (default 8)"
+    )
+    parser.add_argument("--families", type=_names, metavar="A,B", help="only these, and the reals they stand against")
+    parser.add_argument("--limit", type=_count, metavar="N", help="only the first N rows of every family and label")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _command(commands: argparse._SubParsersAction[Parser], name: str, what: str, command: str | None = None) -> Parser:
@@ -168,6 +194,20 @@ def _seconds(text: str) -> float:
     if not 0.0 < value <= 1e7:
         raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
     return value
+
+
+def _row_seconds(text: str) -> float:
+    value = _seconds(text)
+    if value > MAX_ROW_S:
+        raise argparse.ArgumentTypeError(f"expected at most {MAX_ROW_S:g} s, found {text!r}")
+    return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise argparse.ArgumentTypeError(f"expected names with commas between them, found {text!r}")
+    return names
 
 
 def _count(text: str) -> int:

@@ -215,6 +215,37 @@ def _bench_accuracy(arguments: argparse.Namespace) -> int:
     )
 
 
+def _bench_robustness(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    from monitor.bench.robustness import run_robustness
+
+    return run_robustness(
+        arguments.manifest,
+        settings,
+        arguments.work,
+        limit_s=arguments.limit_seconds,
+        families=arguments.families,
+        limit=arguments.limit,
+        jobs=arguments.jobs,
+        as_json=arguments.json,
+    )
+
+
+def _bench_shortcuts(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    from monitor.bench.shortcuts import run_shortcuts
+
+    return run_shortcuts(
+        arguments.manifest,
+        settings,
+        arguments.work,
+        limit_s=arguments.limit_seconds,
+        families=arguments.families,
+        limit=arguments.limit,
+        as_json=arguments.json,
+    )
+
+
 def _bench_speed(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     from monitor.bench.speed import run_speed
@@ -229,6 +260,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "sources": _sources,
     "doctor": _doctor,
     "bench accuracy": _bench_accuracy,
+    "bench robustness": _bench_robustness,
+    "bench shortcuts": _bench_shortcuts,
     "bench speed": _bench_speed,
 }
 

@@ -97,6 +97,10 @@ def said(capsys: pytest.CaptureFixture[str], argv: list[str], status: int) -> st
         (["bench"], "arguments are required: WHAT"),
         (["bench", "accuracy", "nowhere.csv"], "nowhere.csv: the manifest cannot be read"),
         (["bench", "accuracy", "m.csv", "--jobs", "-1"], "expected a whole number above 0"),
+        (["bench", "robustness", "m.csv"], "arguments are required: --work"),
+        (["bench", "shortcuts", "m.csv", "--work", "w", "--limit-seconds", "500"], "expected at most 120 s"),
+        (["bench", "shortcuts", "m.csv", "--work", "w", "--families", ","], "expected names with commas"),
+        (["bench", "robustness", "nowhere.csv", "--work", "w"], "nowhere.csv: the manifest cannot be read"),
         (["doctor", "--config", "nowhere.toml"], "nowhere.toml: no such settings file"),
     ],
 )
