@@ -1,9 +1,10 @@
-"""Write measured errors into the model card: what `unmask bench accuracy MANIFEST --json` printed.
+"""Write measured errors into the model card and the table of the documentation: what `bench accuracy` printed.
 
     unmask bench accuracy MANIFEST --json > accuracy.json
     python scripts/record_errors.py accuracy.json
 
-Refuses figures of another model than the card's. Blind spots are sentences kept in this file.
+Refuses figures of another model than the card's. The table replaces what stands between the two marks in the
+document (`<!-- accuracy -->`, `<!-- /accuracy -->`). Blind spots are sentences kept in this file.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from engines.card import ErrorRow, default_card_path, load_card, write_card
 
+SCHEMA = "unmask.accuracy/2"
+BEGIN, END = "<!-- accuracy -->", "<!-- /accuracy -->"
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "detector.md"
 BLIND_SPOTS = (
     "Talking heads generated whole (no boundary, cleaner than a camera): at chance.",
     "Face2Face and NeuralTextures after heavy compression: at chance. DFDC: at chance on eight recordings.",
@@ -25,32 +30,105 @@ BLIND_SPOTS = (
 )
 
 
-def main() -> int:
+def error_rows(figures: dict[str, Any]) -> tuple[ErrorRow, ...]:
+    """A row for each family of fakes that has an AUC, each mean, and all together (without a pooled APCER)."""
+    return tuple(
+        _error_row(one)
+        for one in [*figures["families"], *figures["means"], figures["overall"]]
+        if one["auc"] is not None
+    )
+
+
+def _error_row(one: dict[str, Any]) -> ErrorRow:
+    value, low, high = one["auc"], one["auc_low"], one["auc_high"]
+    return ErrorRow(
+        family=one["family"],
+        auc=value,
+        low=value if low is None else min(low, value),
+        high=value if high is None else max(high, value),
+        n_real=one["reals"],
+        n_fake=one["fakes"],
+        flagged_6s=_share(one, "flagged_within_6_s"),
+        apcer=_share(one, "apcer"),
+        bpcer=_share(one, "bpcer"),
+    )
+
+
+def _share(one: dict[str, Any], name: str) -> float | None:
+    share = one.get(name)
+    return None if share is None else share["value"]
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The table of the documentation, Markdown, with what the real recordings say below it."""
+    header = ("family", "reals", "fakes", "AUC [95 %]", "EER", "flagged within 6 s", "APCER", "BPCER", "no answer")
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for one in [*figures["families"], *figures["means"], figures["overall"]]:
+        if one["auc"] is not None:
+            lines.append("| " + " | ".join(_cells(one)) + " |")
+    alarms = figures["false_alarms"]
+    lines += [
+        "",
+        f"Model `{figures['model']}`, sensitivity {figures['sensitivity']}. {alarms['alerts']} false alarms on "
+        f"{alarms['recordings_with']} of {alarms['recordings']} real recordings in {alarms['hours']:.2f} hours: at "
+        f"most {alarms['bound_per_hour']:.0f} an hour (95 %, exact Poisson). APCER, BPCER and the flagged "
+        "are counts of recordings; `docs/measuring.md` says how to read them.",
+    ]
+    return "\n".join(lines)
+
+
+def _cells(one: dict[str, Any]) -> tuple[str, ...]:
+    silent = [one.get(f"no_answer_{name}") for name in ("fakes", "reals")]
+    return (
+        one["family"],
+        str(one["reals"]),
+        str(one["fakes"]),
+        f"{one['auc']:.2f} [{_number(one['auc_low'])}, {_number(one['auc_high'])}]",
+        _number(one.get("eer")),
+        _count(one.get("flagged_within_6_s")),
+        _count(one.get("apcer")),
+        _count(one.get("bpcer")),
+        "-" if None in silent else f"{silent[0]} fakes, {silent[1]} reals",
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _count(share: dict[str, Any] | None) -> str:
+    return f"{share['count']}/{share['of']}" if share is not None and share["of"] else "-"
+
+
+def with_table(text: str, content: str) -> str:
+    """The document with the table between its marks. Raises ValueError where it does not have both, in order."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"expected {BEGIN} and then {END}, where the table belongs")
+    return f"{before}{BEGIN}\n{content}\n{END}{after}"
+
+
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("figures", type=Path)
     parser.add_argument("--card", type=Path, default=default_card_path())
-    arguments = parser.parse_args()
-    figures = json.loads(arguments.figures.read_text())
+    parser.add_argument("--document", type=Path, default=DOCUMENT)
+    arguments = parser.parse_args(argv)
+    figures = json.loads(arguments.figures.read_text(encoding="utf-8"))
+    if figures.get("schema") != SCHEMA:
+        raise SystemExit(f"{arguments.figures}: found {figures.get('schema')!r}, expected {SCHEMA!r}; measure again")
     card = load_card(arguments.card)
     if figures["model"] != card.id:
         raise SystemExit(f"{arguments.figures}: figures of {figures['model']}, the card is of {card.id}; measure again")
-    rows = []
-    for one in [*figures["families"], figures["overall"]]:
-        value, low, high = one["auc"], one["auc_low"], one["auc_high"]
-        if value is None:
-            continue
-        rows.append(
-            ErrorRow(
-                family=one["family"],
-                auc=value,
-                low=value if low is None else min(low, value),
-                high=value if high is None else max(high, value),
-                n_real=one["reals"],
-                n_fake=one["fakes"],
-            )
-        )
-    write_card(arguments.card, replace(card, errors=tuple(rows), known_blind_spots=BLIND_SPOTS))
-    print(f"{arguments.card}: {len(rows)} families recorded")
+    try:
+        document = with_table(arguments.document.read_text(encoding="utf-8"), table(figures))
+    except ValueError as error:
+        raise SystemExit(f"{arguments.document}: {error}") from None
+    rows = error_rows(figures)
+    write_card(arguments.card, replace(card, errors=rows, known_blind_spots=BLIND_SPOTS))
+    arguments.document.write_text(document, encoding="utf-8")
+    print(f"{arguments.card}, {arguments.document}: {len(rows)} families recorded")
     return 0
 
 
