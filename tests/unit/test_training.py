@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
@@ -150,6 +151,81 @@ def test_windows_take_32_rising_samples_without_long_gaps() -> None:
         spans.add(int(kept[-1]))
     assert min(spans) == 31
     assert max(spans) > 55
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+def test_the_faster_depthwise_gradients_are_the_same(kernel: int, stride: int) -> None:
+    from engines.training.fast_cpu import prepare
+
+    torch.manual_seed(0)
+    plain = torch.nn.Conv2d(8, 8, kernel, stride, kernel // 2, groups=8, bias=False)
+    fast = torch.nn.Sequential(torch.nn.Conv2d(8, 8, kernel, stride, kernel // 2, groups=8, bias=False))
+    fast[0].load_state_dict(plain.state_dict())
+    prepare(fast)
+    assert type(fast[0]) is not torch.nn.Conv2d
+    assert list(fast.state_dict()) == ["0.weight"]
+    x = torch.randn(2, 8, 12, 12, requires_grad=True)
+    y = x.detach().clone().requires_grad_()
+    (plain(x) ** 2).sum().backward()
+    (fast(y) ** 2).sum().backward()
+    assert x.grad is not None
+    assert torch.allclose(x.grad, y.grad, atol=1e-4)
+    assert torch.allclose(plain.weight.grad, fast[0].weight.grad, atol=1e-3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert fast(torch.randn(2, 8, 12, 12).bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("kind", ["aligned", "conv8", "conv16"])
+def test_a_generator_trains_goes_on_and_makes_the_corpus_again(corpus: Path, tmp_path: Path, kind: str) -> None:
+    from engines.training import generator
+    from engines.training.entries import Corpus
+    from engines.training.remade import REMADE_PX, blocks
+
+    loaded = Corpus.load(corpus)
+    path = tmp_path / f"{kind}.pt"
+    generator.train(loaded, path, kind, 0.001, 1, 0)
+    first = torch.load(path, weights_only=True)["step"]
+    model = generator.train(loaded, path, kind, 0.03, 1, 0)
+    assert torch.load(path, weights_only=True)["step"] > first >= 1
+    block = next(b for b in blocks(loaded) if b.entry.split == "clip")
+    made, own = generator.remake(model, kind, block), block.pictures()
+    assert made.shape == own.shape == (block.count, REMADE_PX, REMADE_PX, 3)
+    assert (made[:, 90:100, 90:100] != own[:, 90:100, 90:100]).any()
+    # The aligned kind makes the face alone, the others the whole picture.
+    assert (made[:, :4, :4] == own[:, :4, :4]).all() == (kind == "aligned")
+
+
+def test_a_restorer_without_its_files_says_which_it_wants(tmp_path: Path) -> None:
+    pytest.importorskip("ncnn")
+    from engines.training.restore import Restorer
+
+    with pytest.raises(OSError, match="realesrgan-x4plus"):
+        Restorer(tmp_path, 1)
+
+
+def test_one_command_names_every_stage_of_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import importlib.util
+
+    path = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
+    spec = importlib.util.spec_from_file_location("scripts_train", path)
+    assert spec is not None
+    assert spec.loader is not None
+    train = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "scripts_train", train)
+        spec.loader.exec_module(train)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["train.py", str(tmp_path), str(tmp_path / "work"), "--id", "x", "--dry-run"])
+        assert train.main() == 2
+        assert "no train/clips.csv" in capsys.readouterr().err
+        (tmp_path / "train").mkdir()
+        (tmp_path / "train" / "clips.csv").write_text("file,identity\n")
+        assert train.main() == 0
+    stages = [line.split()[2] for line in capsys.readouterr().out.splitlines()]
+    assert stages[0] == "monitor.corpus"
+    assert stages[-4:] == [f"engines.training.{s}" for s in ("encoder", "windows", "head", "export")]
+    for stage in stages:
+        assert importlib.import_module(stage).main
 
 
 def test_hiding_takes_the_same_part_from_both_halves_and_leaves_the_originals() -> None:
