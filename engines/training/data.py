@@ -219,11 +219,22 @@ class Sampler:
         frames = min(frames, entry.count)
         return self._region(entry, int(rng.integers(entry.count - frames + 1)), frames, rng)
 
-    def single(self, entry: Entry, rng: Rng, frames: int = 1) -> Image:
-        """Frames of one entry through a call of their own, uint8 (frames, S, S, 3)."""
+    def beside(self, fake: Entry, rng: Rng) -> Entry:
+        """A real recording to stand beside a recorded forgery: of the same collection where it has any.
+
+        Otherwise the encoding of a collection, whose forgeries outnumber its reals, would tell them apart.
+        """
+        collection = fake.family.split("-")[0]
+        own = [e for e in self.forgeries["real"] if e.family.split("-")[0] == collection]
+        if not own or (len(own) == 1 and rng.random() < 0.5):
+            return self.clip_entry(rng)
+        return _by_family(own, rng)
+
+    def single(self, entry: Entry, rng: Rng, frames: int = 1, *, nuisance: Nuisance | None = None) -> Image:
+        """Frames of one entry through a call, uint8 (frames, S, S, 3)."""
         frames = min(frames, entry.count)
         clip = self._region(entry, int(rng.integers(entry.count - frames + 1)), frames, rng)
-        nuisance = Nuisance.draw(rng, frames)
+        nuisance = nuisance or Nuisance.draw(rng, frames)
         if entry.split != "forgery" and rng.random() < 0.2:
             # Some of the recorded forgeries are cut close to the face: an edge must not tell them.
             nuisance = replace(nuisance, edge=Edge.draw(rng))
@@ -257,13 +268,11 @@ class Sampler:
                 add(real, 0.0, empty, 1.0)
                 add(fake, 1.0, empty, 0.0)
         paired = len(crops) // 2
-        for label, value in (("real", 0.0), ("fake", 1.0)):
-            pool = self.forgeries[label] or (self.clips if label == "real" else [])
-            for _ in range(self.mix.forgeries // 2 if pool else 0):
-                entry = _by_family(pool, rng)
-                if value == 0.0 and rng.random() < 0.5:
-                    entry = self.clip_entry(rng)
-                (picture,) = hide(rng, self.single(entry, rng)[0])
+        for _ in range(self.mix.forgeries // 2 if self.forgeries["fake"] else 0):
+            fake_entry = _by_family(self.forgeries["fake"], rng)
+            nuisance = Nuisance.draw(rng, 1)
+            for entry, value in ((self.beside(fake_entry, rng), 0.0), (fake_entry, 1.0)):
+                (picture,) = hide(rng, self.single(entry, rng, nuisance=nuisance)[0])
                 add(picture, value, empty, 1.0 - value)
         return Batch(
             np.stack(crops), np.array(labels, np.float32), np.stack(where), np.array(known, np.float32), paired
