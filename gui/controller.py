@@ -14,8 +14,8 @@ from gui import texts
 from gui.records import AlertItem, AlertLog, AlertStatus, HistoryPoint, Trace
 from gui.session import Phase, SessionView
 from gui.style import Mood
-from monitor.types import RunState, Snapshot, StageHealth, State, UInt8Array, Verdict
-from monitor.wording import STATE_MEANING, advise
+from monitor.types import RunState, Snapshot, StageHealth, State, UInt8Array, Verdict, WhereMap
+from monitor.wording import STATE_MEANING, WHERE_INNOCENT, advise
 
 STALE_SNAPSHOT_S = 2.0
 STALE_VERDICT_S = 3.0
@@ -60,6 +60,15 @@ class PersonRow:
     """True while an alert about this person is open, whether or not the person can be judged now."""
     thumbnail: UInt8Array | None
     """uint8 (64, 64, 3) RGB."""
+    where: WhereMap | None
+    """Where the picture looks replaced; None without a fresh reading."""
+    where_text: str
+    """The same in words; empty without it."""
+
+    @property
+    def signs(self) -> bool:
+        """Whether there is something to explain."""
+        return self.mood in (Mood.UNCERTAIN, Mood.SUSPECT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,6 +172,7 @@ class Controller:
         if mood is Mood.CANNOT_TELL:
             why = texts.reasons(verdict.reasons) if fresh else texts.NO_FRESH_READING
         alerts = self._alerts.items(now_ns, track_id=verdict.track_id)
+        where = verdict.where if mood.judged else None
         return PersonRow(
             track_id=verdict.track_id,
             name=texts.person(verdict.track_id),
@@ -176,6 +186,8 @@ class Controller:
             alerts=alerts,
             open_alert=any(alert.status is not AlertStatus.CLOSED for alert in alerts),
             thumbnail=snapshot.thumbnails.get(verdict.track_id),
+            where=where,
+            where_text=texts.where(where.regions) if where is not None else "",
         )
 
 
@@ -247,9 +259,10 @@ def _detail(verdict: Verdict, mood: Mood, *, fresh: bool) -> str:
     if fresh and verdict.reasons:
         lines.append(advise(verdict.reasons))
     lines.append(texts.sentence(texts.coverage(verdict.coverage)))
+    if mood in (Mood.UNCERTAIN, Mood.SUSPECT) and verdict.where is not None and verdict.where.regions:
+        lines.append(f"{texts.BULLET}{WHERE_INNOCENT}")
     if mood.judged:
-        for cue in verdict.cues:
-            lines.append(f"{texts.sentence(cue.text)} {texts.innocent(cue.innocent)}")
+        lines += texts.cues(verdict.cues)
     return "\n".join(lines)
 
 

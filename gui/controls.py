@@ -46,6 +46,7 @@ class Icon(enum.Enum):
     CLOSE = "close"
     DOWN = "down"
     UP = "up"
+    TICK = "tick"
 
 
 def paint_focus(painter: QPainter, rect: QRectF, palette: Palette, radius: float) -> None:
@@ -121,6 +122,42 @@ class IconButton(PressButton):
             _paint_icon(painter, box.adjusted(inset, inset, -inset, -inset), self._icon, colour)
 
 
+class TickButton(PressButton):
+    """A box to tick with words beside it."""
+
+    def __init__(self, palette: Palette, text: str, parent: QWidget | None = None) -> None:
+        super().__init__(palette, parent)
+        self.setText(text)
+        self.setCheckable(True)
+        self._em = 13.0
+
+    def restyle(self, palette: Palette, em: float) -> None:
+        self.colours, self._em = palette, em
+        font = self.font()
+        font.setPixelSize(max(8, round(em * 0.88)))
+        self.setFont(font)
+        self.setFixedSize(self.sizeHint())
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        words = self.fontMetrics().horizontalAdvance(self.text())
+        return QSize(round(self._em * 2.6) + words, round(self._em * 1.9))
+
+    def paintEvent(self, _event: QPaintEvent | None) -> None:
+        with painting(self) as painter:
+            self.paint_ground(painter, self._em * 0.45)
+            side, line = self._em * 1.0, QColor(self.colours.muted)
+            box = QRectF(self._em * 0.5, (self.height() - side) / 2, side, side)
+            painter.setPen(QPen(line, max(1.2, self._em * 0.1)))
+            painter.setBrush(QColor(self.colours.accent) if self.isChecked() else Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(box, self._em * 0.2, self._em * 0.2)
+            if self.isChecked():
+                _paint_icon(painter, box.adjusted(3, 3, -3, -3), Icon.TICK, QColor(self.colours.panel))
+            painter.setPen(QColor(self.colours.text))
+            words = QRectF(self._em * 2.0, 0, self.width() - self._em * 2.0, self.height())
+            painter.drawText(words, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), self.text())
+
+
 def _paint_icon(painter: QPainter, box: QRectF, icon: Icon, colour: QColor) -> None:
     pen = QPen(colour, max(1.4, box.width() * 0.17))
     pen.setCapStyle(Qt.PenCapStyle.RoundCap)
@@ -138,6 +175,7 @@ def _paint_icon(painter: QPainter, box: QRectF, icon: Icon, colour: QColor) -> N
         Icon.EXPAND: ((at(0, 0), at(1, 0), at(1, 1), at(0, 1), at(0, 0)),),
         Icon.CLOSE: ((at(0, 0), at(1, 1)), (at(1, 0), at(0, 1))),
         Icon.DOWN: ((at(0, 0.3), at(0.5, 0.75), at(1, 0.3)),),
+        Icon.TICK: ((at(0, 0.55), at(0.38, 0.9), at(1, 0.1)),),
         Icon.UP: ((at(0, 0.7), at(0.5, 0.25), at(1, 0.7)),),
     }
     if icon is Icon.PLAY:

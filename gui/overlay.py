@@ -16,15 +16,16 @@ from gui import style, texts
 from gui.alerts import SHOWN_CARDS, AlertsPanel
 from gui.announce import Announcements, Announcer
 from gui.controller import Action, OverlayModel
-from gui.controls import ElidedLabel, Icon, IconButton, describe
+from gui.controls import ElidedLabel, Icon, IconButton, TickButton, describe
 from gui.gauge import ScoreLabel, StateMark
 from gui.panel import FloatingPanel, OverlayOptions
-from gui.people import SHOWN_ROWS, PeopleList
+from gui.people import SHOWN_ROWS, PeopleList, PictureOptions
 from gui.records import AlertStatus
 from gui.stages import StageTable
 from gui.style import Mood, Palette
 from gui.timeline import Timeline
 
+MAP_KEY, PICTURES_KEY = "overlay/map_everywhere", "overlay/pictures"
 LIST_SHARE = 0.35
 """Most of the screen's height that one list takes."""
 
@@ -75,6 +76,10 @@ class Overlay(FloatingPanel):
         self.details_button = IconButton(palette, Icon.DOWN, self)
         self.details_button.setText(texts.DETAILS)
         self.details_button.setCheckable(True)
+        self.map_button = TickButton(palette, texts.MAP_EVERYWHERE, self)
+        self.map_button.setChecked(self._remembered(MAP_KEY, default=False))
+        self.pictures_button = TickButton(palette, texts.PICTURES, self)
+        self.pictures_button.setChecked(self._remembered(PICTURES_KEY, default=True))
         self.stages = StageTable(self)
         self.stages.hide()
         self.rule = QFrame(self)
@@ -83,6 +88,10 @@ class Overlay(FloatingPanel):
         self.compact_button.clicked.connect(self.toggle_compact)
         self.close_button.clicked.connect(self.close)
         self.details_button.toggled.connect(self._show_details)
+        for button in (self.map_button, self.pictures_button):
+            button.hide()
+            button.toggled.connect(self._choose)
+        self._choose()
 
     def _lay_out(self) -> None:
         self._bar = QHBoxLayout()
@@ -116,6 +125,10 @@ class Overlay(FloatingPanel):
         self._lower.addWidget(self.alerts)
         self._lower.addWidget(self.rule)
         self._lower.addLayout(self._foot)
+        self._ticks = QVBoxLayout()
+        self._ticks.addWidget(self.map_button)
+        self._ticks.addWidget(self.pictures_button)
+        self._lower.addLayout(self._ticks)
         self._lower.addWidget(self.stages)
         self._page = QVBoxLayout(self)
         self._page.addLayout(self._upper)
@@ -126,6 +139,8 @@ class Overlay(FloatingPanel):
         keys = {
             "Ctrl+M": self.toggle_compact,
             "Ctrl+D": self.details_button.toggle,
+            "Ctrl+E": self.map_button.toggle,
+            "Ctrl+P": self.pictures_button.toggle,
             "Ctrl+Q": self.close,
             "Escape": self.close,
         }
@@ -137,13 +152,17 @@ class Overlay(FloatingPanel):
         describe(self.brand, "unmask", "The program's name.")
         describe(self.compact_button, "Compact", texts.COMPACT_MEANING)
         describe(self.close_button, "Close", "Stops watching and closes unmask. Escape or Ctrl+Q.")
-        describe(self.details_button, texts.DETAILS, "Shows or hides the stages and their speed. Ctrl+D.")
+        describe(self.details_button, texts.DETAILS, texts.DETAILS_MEANING)
+        describe(self.map_button, texts.MAP_EVERYWHERE, texts.MAP_MEANING)
+        describe(self.pictures_button, texts.PICTURES, texts.PICTURES_MEANING)
         describe(self.score_caption, texts.SCORE_CAPTION, texts.SCORE_MEANING)
         describe(self.alerts_title, texts.ALERTS, "Heading of the list of alerts.")
         describe(self.rule, "Line", "Parts the people and alerts from what runs.")
         self.compact_button.setToolTip("Compact (Ctrl+M)")
         self.close_button.setToolTip("Close (Esc)")
-        self.details_button.setToolTip("What each stage does (Ctrl+D)")
+        self.details_button.setToolTip("What each stage does, and what is shown of faces (Ctrl+D)")
+        self.map_button.setToolTip(texts.MAP_MEANING)
+        self.pictures_button.setToolTip(texts.PICTURES_MEANING)
 
     # ------------------------------------------------------------------------------------ drawing
 
@@ -193,6 +212,8 @@ class Overlay(FloatingPanel):
             (self.rule, full),
             (self.speed, full),
             (self.details_button, full),
+            (self.map_button, full and self.details_button.isChecked()),
+            (self.pictures_button, full and self.details_button.isChecked()),
             (self.stages, full and self.details_button.isChecked()),
         ):
             if widget.isHidden() is shown:
@@ -246,6 +267,9 @@ class Overlay(FloatingPanel):
         self.stages.restyle(em)
         for button in (self.action_button, self.compact_button, self.close_button, self.details_button):
             button.restyle(palette, em)
+        self._ticks.setSpacing(0)
+        for tick in (self.map_button, self.pictures_button):
+            tick.restyle(palette, em)
         self.rule.setStyleSheet(f"background: {palette.line};")
         self.setFixedWidth(round(style.WIDTH_EM * em))
         self._fit()
@@ -259,6 +283,20 @@ class Overlay(FloatingPanel):
         self.compact_button.setToolTip(tip)
         self._show_parts()
         self._fit()
+
+    def _choose(self) -> None:
+        """Take over what the user wants to see of faces, and remember it."""
+        chosen = PictureOptions(self.pictures_button.isChecked(), self.map_button.isChecked())
+        self.people.choose(chosen)
+        if self._store is not None:
+            self._store.setValue(PICTURES_KEY, chosen.pictures)
+            self._store.setValue(MAP_KEY, chosen.map_everywhere)
+        if self._model is not None:
+            self._fit()
+
+    def _remembered(self, key: str, *, default: bool) -> bool:
+        value = default if self._store is None else self._store.value(key, default)
+        return value if isinstance(value, bool) else str(value).lower() == "true"
 
     def _show_details(self, shown: bool) -> None:
         self.details_button.set_icon(Icon.UP if shown else Icon.DOWN)
@@ -293,7 +331,7 @@ class Overlay(FloatingPanel):
     def _order_tabs(self) -> None:
         """Tab goes through the window from top to bottom, also after rows have come or changed places."""
         chain: list[QWidget] = [self.action_button, self.compact_button, self.close_button]
-        chain += [*self.people.widgets, *self.alerts.cards, self.details_button]
+        chain += [*self.people.widgets, *self.alerts.cards, self.details_button, self.map_button, self.pictures_button]
         for before, after in pairwise(chain):
             self.setTabOrder(before, after)
 

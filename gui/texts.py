@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 
 from gui.style import Mood
-from monitor.types import Reason, StageHealth, State
-from monitor.wording import REASON_TEXT, STATE_TEXT, percent
+from monitor.types import CueReading, FaceRegion, Reason, Severity, StageHealth, State
+from monitor.wording import REASON_TEXT, SEVERITY_TEXT, STATE_TEXT, WHERE_LEGEND, WHERE_NOWHERE, percent, place
 
 WINDOW_KEYS = (
     "Shows how likely it is that each face in a video call was manipulated. Space pauses, Ctrl+M makes it compact, "
-    "Ctrl+D shows details, Ctrl and arrow keys move it, Escape closes it."
+    "Ctrl+D shows details, Ctrl+E shows on every face where the picture looks replaced, Ctrl+P shows or hides the "
+    "pictures of faces, Ctrl and arrow keys move it, Escape closes it."
 )
 COMPACT_MEANING = "Shows the headline only, or everything again. Ctrl+M."
 ACTION_MEANING = {
@@ -23,6 +24,16 @@ ACTION_MEANING = {
     "Start again": "Opens the source again. Space.",
 }
 DETAILS = "Details"
+DETAILS_MEANING = "Shows or hides the stages, their speed, and what to show of faces. Ctrl+D."
+MAP_EVERYWHERE = "On every face: where it looks replaced"
+MAP_MEANING = (
+    "Draws on everybody's picture where it looks replaced. Otherwise only where there are signs. Strong colour on a "
+    "face without signs means nothing. Ctrl+E."
+)
+PICTURES = "Pictures of faces"
+PICTURES_MEANING = "Shows or hides the faces. They are kept in memory for a moment, never stored or sent. Ctrl+P."
+PICTURE_MEANING = "The face as the monitor sees it, in memory only."
+SWATCH = "The colours of the map, from weak to strong"
 STAGE_COLUMNS = ("Stage", "per second", "median", "95 %", "lost")
 NO_FRESH_READING = "no fresh reading"
 NOBODY = "no face in view"
@@ -32,6 +43,9 @@ SCORE_CAPTION = "suspicion"
 SCORE_MEANING = "How likely manipulation is, from the last seconds: an estimate, not a proof."
 AXIS_START = "1 min ago"
 AXIS_END = "now"
+BULLET = "• "
+LEARNING = "Still learning what is usual for this person: that takes their first twenty seconds."
+USUAL = "Sharpness, colour and motion of the face are as in this person's first seconds."
 ALERTS = "Alerts"
 EARLIER = "before the pause"
 ALERT_STATUS = {
@@ -172,6 +186,26 @@ def history(highest: float | None, judged_s: float, alerts: int) -> str:
         return "No reading in the last minute."
     count = "no alert" if alerts == 0 else "1 alert" if alerts == 1 else f"{alerts} alerts"
     return f"Highest {score(highest)}, could be judged for {duration(judged_s)}, {count}."
+
+
+def where(regions: tuple[FaceRegion, ...]) -> str:
+    """The legend of the map with what it says: 'Where the picture looks replaced: mostly around the eyes'."""
+    return f"{WHERE_LEGEND[0].upper()}{WHERE_LEGEND[1:]}: {place(regions) or WHERE_NOWHERE}"
+
+
+def cues(readings: tuple[CueReading, ...]) -> list[str]:
+    """What is unusual for this person, the farthest first, each with its harmless explanation; else one line."""
+    unusual = [reading for reading in readings if reading.severity is not Severity.NORMAL]
+    unusual.sort(key=lambda reading: -abs(reading.z or 0.0))
+    lines = [
+        f"{BULLET}{sentence(reading.text)[:-1]} ({SEVERITY_TEXT[reading.severity]}). {innocent(reading.innocent)}"
+        for reading in unusual
+    ]
+    if any(reading.z is None for reading in readings):
+        lines.append(LEARNING)
+    elif readings and not unusual:
+        lines.append(USUAL)
+    return lines
 
 
 def innocent(text: str) -> str:

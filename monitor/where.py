@@ -92,7 +92,8 @@ class WhereReader:
 def regions(grid: Float32Array, labels: Labels) -> tuple[FaceRegion, ...]:
     """The regions in which a map float32 (w, w) is strong, the strongest first; none below `MIN_PEAK`.
 
-    A region counts by its mean. One name stands for all where no region lies far below the strongest.
+    A region counts by its mean. One name stands for all where eyes, nose and mouth are about equally strong, as in a
+    swap, or where no region lies far below the strongest.
     """
     import cv2
 
@@ -103,10 +104,8 @@ def regions(grid: Float32Array, labels: Labels) -> tuple[FaceRegion, ...]:
     if float(strong[labels == _OUTSIDE].sum()) > OUTSIDE_SHARE * float(strong.sum()):
         return (FaceRegion.OUTSIDE,)
     means = np.array([float(fine[labels == k].mean()) if (labels == k).any() else 0.0 for k in range(len(INSIDE))])
-    if means.min() >= WHOLE_SHARE * means.max():
-        return (FaceRegion.WHOLE_FACE,)
     near = [k for k in np.argsort(-means, kind="stable") if means[k] >= NEAR_SHARE * means.max()]
-    if len(near) >= len(INSIDE) - 1:
+    if means.min() >= WHOLE_SHARE * means.max() or {_EYES, _NOSE, _MOUTH} <= set(near):
         return (FaceRegion.WHOLE_FACE,)
     return tuple(INSIDE[k] for k in near)
 

@@ -19,7 +19,7 @@ STATE_TEXT: Mapping[State, str] = MappingProxyType(
         State.CANNOT_TELL: "Cannot tell",
         State.NO_SIGN: "No sign",
         State.UNCERTAIN: "Uncertain",
-        State.SUSPECT: "Suspect",
+        State.SUSPECT: "Strong signs",
     }
 )
 """Short names, for badges."""
@@ -92,7 +92,7 @@ REGION_TEXT: Mapping[FaceRegion, str] = MappingProxyType(
         FaceRegion.NOSE: "mostly around the nose",
         FaceRegion.MOUTH: "mostly around the mouth and chin",
         FaceRegion.CHEEKS: "mostly on cheeks and jaw",
-        FaceRegion.WHOLE_FACE: "over the whole face",
+        FaceRegion.WHOLE_FACE: "over most of the face",
         FaceRegion.OUTSIDE: "mostly outside the face",
     }
 )
@@ -145,18 +145,19 @@ def percent(share: float) -> str:
 
 
 def place(regions: Sequence[FaceRegion]) -> str:
-    """Where the picture looks replaced, by its two strongest regions: 'mostly around the eyes and around the nose'.
+    """Where the picture looks replaced, by its two strongest regions: 'mostly around the eyes, and around the nose'.
     Empty where no place stands out."""
     first, *more = (REGION_TEXT[region] for region in regions[:2]) if regions else ("",)
-    return first + "".join(f" and {text.removeprefix('mostly ')}" for text in more)
+    return first + "".join(f", and {text.removeprefix('mostly ')}" for text in more)
 
 
 def alert_evidence(lasted_s: float, peak_suspicion: float, regions: Sequence[FaceRegion] = ()) -> str:
-    """What was seen, for how long, where in the face, how strongly, in one sentence."""
+    """What was seen, for how long, where in the face, how strongly; and what else could look like it."""
     where = f", {place(regions)}" if regions else ""
     return (
         f"Signs that are likelier in a manipulated face, over {max(1, round(lasted_s))} s of picture{where}; "
-        f"suspicion up to {percent(peak_suspicion)}."
+        f"suspicion up to {percent(peak_suspicion)}. "
+        "A filter or heavy compression can do the same: check in another way."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -17,6 +17,7 @@ from monitor.types import (
     AlertKind,
     AlertLevel,
     CueReading,
+    FaceRegion,
     Reason,
     RunState,
     Severity,
@@ -27,6 +28,7 @@ from monitor.types import (
     State,
     UInt8Array,
     Verdict,
+    WhereMap,
 )
 
 S = 1_000_000_000
@@ -58,12 +60,28 @@ def verdict(
     at_ns: int,
     cues: Sequence[CueReading] = (),
     coverage: float = 0.9,
+    where: WhereMap | None = None,
 ) -> Verdict:
-    return Verdict(track_id, state, suspicion, reasons, tuple(cues), coverage, at_ns, at_ns, at_ns)
+    return Verdict(track_id, state, suspicion, reasons, tuple(cues), coverage, at_ns, at_ns, at_ns, where=where)
 
 
-def cue(track_id: int, text: str, innocent: str, at_ns: int) -> CueReading:
-    return CueReading(track_id, "blur", 2.0, "", 3.0, Severity.STRONG, at_ns, at_ns, text, innocent)
+def where(track_id: int, *regions: FaceRegion, peak: float = 0.8) -> WhereMap:
+    """A map that is strong in the lower middle of the crop."""
+    y, x = np.mgrid[0:18, 0:18] / 18 - 0.5
+    grid = peak * np.exp(-((x / 0.15) ** 2) - ((y - 0.17) / 0.12) ** 2)
+    return WhereMap(track_id, 0, grid.astype(np.float32), regions)
+
+
+def cue(
+    track_id: int,
+    text: str,
+    innocent: str,
+    at_ns: int,
+    *,
+    z: float | None = 6.5,
+    severity: Severity = Severity.STRONG,
+) -> CueReading:
+    return CueReading(track_id, "blur", 2.0, "", z, severity, at_ns, at_ns, text, innocent)
 
 
 def alert(alert_id: int, track_id: int, opened_ns: int, closed_ns: int | None = None) -> Alert:
@@ -149,7 +167,7 @@ class Story:
 
 
 def replace_time(v: Verdict, at_ns: int) -> Verdict:
-    return Verdict(v.track_id, v.state, v.suspicion, v.reasons, v.cues, v.coverage, at_ns, at_ns, at_ns)
+    return replace(v, since_ns=at_ns, as_of_ns=at_ns, media_ns=at_ns)
 
 
 class ScriptedMonitor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from stories import DEMO, NOTICE, SOURCE, S, Story, alert, cue, replace_time, running, snapshot, verdict
+from stories import DEMO, NOTICE, SOURCE, S, Story, alert, cue, replace_time, running, snapshot, verdict, where
 
+from gui import texts
 from gui.controller import Action
 from gui.records import SPAN_S, AlertStatus
 from gui.session import Phase, SessionView
 from gui.style import Mood
-from monitor.types import Reason, RunState, State
+from monitor.types import CueReading, FaceRegion, Reason, RunState, Severity, State
 
 
 def person(track_id: int, state: State, suspicion: float | None = None, *reasons: Reason, coverage: float = 0.9):
@@ -225,7 +226,8 @@ def test_cues_explain_with_a_harmless_reason_and_only_where_there_is_a_reading()
     reading = cue(1, "the edge of the face moves", "Glasses look the same.", story.now_ns)
     judged = verdict(1, State.SUSPECT, 0.9, at_ns=story.now_ns, cues=[reading])
     model = story.see(running(snapshot(story.now_ns, [judged])))
-    assert "The edge of the face moves. It can be harmless: glasses look the same." in model.rows[0].detail
+    said = "The edge of the face moves (very unusual for this person). It can be harmless: glasses look the same."
+    assert said in model.rows[0].detail
     story.now_ns += 4 * S
     model = story.see(running(snapshot(story.now_ns, [judged])))
     assert "edge" not in model.rows[0].detail
@@ -241,3 +243,45 @@ def test_replace_time_keeps_everything_else():
     before = verdict(3, State.CANNOT_TELL, None, Reason.GAP, at_ns=5, coverage=0.4)
     after = replace_time(before, 9)
     assert (after.track_id, after.reasons, after.coverage, after.as_of_ns) == (3, (Reason.GAP,), 0.4, 9)
+
+
+def test_only_what_is_unusual_is_told_at_length_and_the_farthest_first():
+    story = Story()
+    mild = cue(1, "A mild change", "Light does it.", 0, z=3.5, severity=Severity.NOTABLE)
+    wild = cue(1, "A wild change", "A lamp does it.", 0, z=-8.0)
+    calm = cue(1, "As usual", "Nothing to explain.", 0, z=0.3, severity=Severity.NORMAL)
+    unknown = cue(1, "Learning this", "Nothing to explain.", 0, z=None, severity=Severity.NORMAL)
+
+    def detail(*cues: CueReading) -> str:
+        return story.show(verdict(1, State.NO_SIGN, 0.1, at_ns=0, cues=cues)).rows[0].detail
+
+    told = detail(mild, calm, wild)
+    assert told.index("A wild change (very unusual") < told.index("A mild change (unusual")
+    assert "As usual" not in told
+    assert texts.USUAL in detail(calm, calm)
+    assert texts.LEARNING in detail(unknown, mild)
+    assert "A mild change" in detail(unknown, mild)
+    assert texts.USUAL not in detail()
+
+
+def test_where_the_picture_looks_replaced_is_told_in_words_with_a_harmless_reason():
+    story = Story()
+    mouth = where(1, FaceRegion.MOUTH)
+    row = story.show(verdict(1, State.SUSPECT, 0.9, at_ns=0, where=mouth)).rows[0]
+    assert row.where is mouth
+    assert row.signs
+    assert row.where_text == "Where the picture looks replaced: mostly around the mouth and chin"
+    assert "beauty filter" in row.detail
+    calm = story.show(verdict(1, State.NO_SIGN, 0.1, at_ns=0, where=where(1))).rows[0]
+    assert (calm.signs, calm.where_text) == (False, "Where the picture looks replaced: no place stands out")
+    assert "beauty filter" not in calm.detail
+
+
+def test_no_map_outlives_its_reading():
+    story = Story()
+    judged = verdict(1, State.SUSPECT, 0.9, at_ns=story.now_ns, where=where(1, FaceRegion.EYES))
+    old = snapshot(story.now_ns, [judged])
+    story.now_ns += 4 * S
+    row = story.see(running(old)).rows[0]
+    assert (row.where, row.where_text) == (None, "")
+    assert "filter" not in row.detail

@@ -13,7 +13,7 @@ import pytest
 from PyQt6.QtCore import QPoint, QPointF, QRectF, QSettings, Qt
 from PyQt6.QtGui import QGuiApplication, QImage, QPainter
 from PyQt6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
-from stories import DEMO, NOTICE, S, Story, alert, cue, running, snapshot, verdict
+from stories import DEMO, NOTICE, S, Story, alert, cue, running, snapshot, verdict, where
 
 from gui.alerts import AlertCard
 from gui.controller import Action
@@ -21,16 +21,21 @@ from gui.controls import ElidedLabel
 from gui.gauge import paint_mark
 from gui.overlay import Overlay
 from gui.panel import POSITION_KEY
-from gui.people import PersonWidget
+from gui.people import PersonWidget, Thumbnail
 from gui.session import Phase, SessionView
 from gui.style import DARK, LIGHT, Mood
-from monitor.types import Reason, RunState, State, Verdict
+from monitor.types import FaceRegion, Reason, RunState, State, Verdict
 
 MakeOverlay = Callable[..., Overlay]
 
 
 def person(track_id: int, state: State, suspicion: float | None = None, *reasons: Reason) -> Verdict:
     return verdict(track_id, state, suspicion, *reasons, at_ns=0)
+
+
+def mapped(track_id: int, state: State, suspicion: float) -> Verdict:
+    """Somebody whose mouth and eyes look replaced."""
+    return verdict(track_id, state, suspicion, at_ns=0, where=where(track_id, FaceRegion.MOUTH, FaceRegion.EYES))
 
 
 def four_people() -> list[Verdict]:
@@ -148,7 +153,7 @@ def everything(overlay: Overlay) -> None:
     story = Story()
     judged = [*four_people(), *[person(i, State.NO_SIGN, 0.1) for i in range(5, 26)]]
     cues = [cue(2, "The edge of the face moves", "Glasses look the same", story.now_ns)]
-    judged[1] = verdict(2, State.SUSPECT, 0.93, at_ns=0, cues=cues)
+    judged[1] = verdict(2, State.SUSPECT, 0.93, at_ns=0, cues=cues, where=where(2, FaceRegion.MOUTH))
     opened = [alert(i, 2, story.now_ns) for i in range(1, 6)]
     overlay.show()
     overlay.show_model(story.show(*judged, seconds=2, source=DEMO, opened=opened, stuck="head"))
@@ -174,7 +179,7 @@ def test_a_row_says_in_its_name_what_it_shows(make_overlay: MakeOverlay):
     overlay.show_model(Story().show(*four_people()))
     names = [widget.accessibleName() for widget in overlay.people.widgets]
     assert names == [
-        "Person 2: Suspect, suspicion 93 %",
+        "Person 2: Strong signs, suspicion 93 %",
         "Person 4: Uncertain, suspicion 55 %",
         "Person 1: No sign, suspicion 8 %",
         "Person 3: Cannot tell: the face is too small",
@@ -308,6 +313,90 @@ def test_each_state_has_a_shape_of_its_own(qapp: QApplication):
         assert (shapes[one] ^ shapes[other]).mean() > 0.05, (one, other)
 
 
+# ------------------------------------------------------------------------------------------ the map
+
+
+def thumbnail(overlay: Overlay, row: int = 0) -> Thumbnail:
+    return overlay.people.widgets[row].findChildren(Thumbnail)[0]
+
+
+def shows_map(overlay: Overlay, row: int = 0) -> bool:
+    """Whether a person's picture is a grey face with a coloured place on it."""
+    image = pixels(thumbnail(overlay, row)).astype(int)
+    spread = image[..., :3].max(-1) - image[..., :3].min(-1)
+    return bool((spread <= 4).mean() > 0.5 and (spread > 40).mean() > 0.01)
+
+
+@pytest.mark.parametrize("state", [State.UNCERTAIN, State.SUSPECT])
+def test_signs_are_drawn_on_the_picture_with_a_legend(make_overlay: MakeOverlay, state: State):
+    overlay = make_overlay()
+    overlay.show()
+    overlay.show_model(Story().show(mapped(1, state, 0.7)))
+    assert shows_map(overlay)
+    legend = "Where the picture looks replaced: mostly around the mouth and chin, and around the eyes"
+    assert legend in shown_texts(overlay)
+    assert thumbnail(overlay).accessibleDescription() == f"{legend}."
+    assert legend in overlay.people.widgets[0].accessibleName()
+    assert "filter" in overlay.people.widgets[0].accessibleDescription()
+
+
+def test_nothing_is_drawn_on_a_calm_face_unless_it_is_asked_for(make_overlay: MakeOverlay, qtbot):
+    story, overlay = Story(), make_overlay()
+    overlay.show()
+    calm = [mapped(1, State.NO_SIGN, 0.1), person(2, State.NO_SIGN, 0.1)]
+    overlay.show_model(story.show(*calm))
+    small = thumbnail(overlay).width()
+    assert not shows_map(overlay)
+    assert "looks replaced" not in shown_texts(overlay)
+    with qtbot.waitActive(overlay):
+        overlay.activateWindow()
+    qtbot.keyClick(overlay, Qt.Key.Key_E, Qt.KeyboardModifier.ControlModifier)
+    assert shows_map(overlay)
+    assert thumbnail(overlay).width() > small
+    assert "looks replaced" in shown_texts(overlay)
+    lefts = {
+        widget.findChildren(QLabel, "name")[0].mapTo(overlay, QPoint(0, 0)).x() for widget in overlay.people.widgets
+    }
+    assert len(lefts) == 1, "the names stand below each other"
+    overlay.show_model(story.show(*calm))
+    assert shows_map(overlay)
+    qtbot.keyClick(overlay, Qt.Key.Key_E, Qt.KeyboardModifier.ControlModifier)
+    assert "looks replaced" not in shown_texts(overlay)
+
+
+def test_pictures_can_be_turned_off_and_the_words_stay(make_overlay: MakeOverlay, qtbot, tmp_path: Path):
+    story, overlay = Story(), make_overlay(ini(tmp_path))
+    overlay.show()
+    overlay.show_model(story.show(mapped(1, State.SUSPECT, 0.9)))
+    overlay.details_button.click()
+    overlay.pictures_button.click()
+    assert not thumbnail(overlay).isVisible()
+    assert "mostly around the mouth" in shown_texts(overlay)
+    overlay.show_model(story.show(mapped(1, State.SUSPECT, 0.9), person(2, State.NO_SIGN, 0.1)))
+    assert not thumbnail(overlay, 1).isVisible(), "nor the picture of somebody who comes later"
+    overlay.close()
+    again = make_overlay(ini(tmp_path))
+    again.show()
+    again.show_model(story.show(mapped(1, State.SUSPECT, 0.9)))
+    assert not again.pictures_button.isChecked()
+    assert not thumbnail(again).isVisible()
+    again.pictures_button.click()
+    assert thumbnail(again).isVisible()
+
+
+def test_the_ticks_are_kept_with_the_details(make_overlay: MakeOverlay):
+    overlay = make_overlay()
+    overlay.show()
+    overlay.show_model(Story().show(person(1, State.NO_SIGN, 0.1)))
+    assert not overlay.map_button.isVisible()
+    overlay.details_button.click()
+    assert overlay.map_button.isVisible()
+    assert overlay.pictures_button.isVisible()
+    before = pixels(overlay.map_button)
+    overlay.map_button.click()
+    assert np.abs(pixels(overlay.map_button).astype(int) - before).max() > 60
+
+
 # ------------------------------------------------------------------------------------------ size and speed
 
 
@@ -371,7 +460,7 @@ def test_long_texts_are_not_clipped_at_any_font_size(make_overlay: MakeOverlay, 
         everyone = [
             person(1, State.CANNOT_TELL, None, Reason.WAITING_TURN, Reason.FACE_BLURRED, Reason.RATE_TOO_LOW),
             person(123456, State.NO_SIGN, 0.004),
-            person(3, State.UNCERTAIN, 0.999),
+            mapped(3, State.UNCERTAIN, 0.999),
         ]
         overlay.show()
         overlay.show_model(
@@ -400,6 +489,8 @@ def test_the_window_fits_at_once_when_what_it_says_grows_or_shrinks(make_overlay
         {"people": [person(1, State.CANNOT_TELL, None, Reason.RATE_TOO_LOW, Reason.FACE_BLURRED)], "source": DEMO},
         {"people": [person(1, State.UNCERTAIN, 0.5)], "source": DEMO, "caption": "demo: genuine picture"},
         {"people": four_people(), "opened": [alert(1, 2, 0)]},
+        {"people": [mapped(1, State.UNCERTAIN, 0.5), person(2, State.NO_SIGN, 0.1)]},
+        {"people": [person(1, State.NO_SIGN, 0.1), person(2, State.NO_SIGN, 0.1)]},
         {"people": [person(2, State.SUSPECT, 0.9)], "opened": [alert(1, 2, 0), alert(2, 2, 0)], "stuck": "head"},
         {"people": []},
         {"people": [], "run_state": RunState.FAILED, "message": "the camera is in use by another program; " * 5},

@@ -229,7 +229,7 @@ def test_the_lines_for_people_name_who_leads() -> None:
         analyse(frames(150), perceiver=FakePerceiver(people=(1, 2)), detector=FakeDetector(logits={2: 2.5}))
     )
     first, *rest = text.splitlines()
-    assert first.startswith("clip.mp4: Suspect, score 0.92, person 2 leads; ")
+    assert first.startswith("clip.mp4: Strong signs, score 0.92, person 2 leads; ")
     assert rest[0].startswith("  person 1: No sign, 0.05, 0.0 to 9.9 s")
     assert rest[2].startswith("  alert, person 2, ")
 

@@ -80,14 +80,14 @@ def test_the_sentence_of_an_alert_says_how_long_how_strongly_and_how_it_ended() 
 def test_a_place_is_named_by_its_two_strongest_regions() -> None:
     assert wording.place(()) == ""
     assert wording.place([FaceRegion.MOUTH]) == "mostly around the mouth and chin"
-    assert wording.place([FaceRegion.WHOLE_FACE]) == "over the whole face"
+    assert wording.place([FaceRegion.WHOLE_FACE]) == "over most of the face"
     three = [FaceRegion.EYES, FaceRegion.CHEEKS, FaceRegion.NOSE]
-    assert wording.place(three) == "mostly around the eyes and on cheeks and jaw"
+    assert wording.place(three) == "mostly around the eyes, and on cheeks and jaw"
     assert all(wording.REGION_TEXT[region] for region in FaceRegion)
 
 
 def test_an_alert_says_where_only_if_a_place_stands_out() -> None:
-    assert "over the whole face; suspicion" in wording.alert_evidence(4.4, 0.87, [FaceRegion.WHOLE_FACE])
+    assert "over most of the face; suspicion" in wording.alert_evidence(4.4, 0.87, [FaceRegion.WHOLE_FACE])
     assert "picture; suspicion" in wording.alert_evidence(4.4, 0.87)
 
 
