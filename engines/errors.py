@@ -22,3 +22,7 @@ class EngineError(UnmaskError):
     """No runtime can run the detector, or the one that was asked for cannot."""
 
     exit_code = 5
+
+
+class RuntimeFault(EngineError):
+    """An open runtime failed in the middle of its work on an input that was right: another one may go on."""

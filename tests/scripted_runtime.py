@@ -16,7 +16,7 @@ from onnx_graphs import CROP_PX, STEPS, WINDOW_DIM
 
 from engines.card import ModelCard
 from engines.errors import EngineError
-from engines.runtimes import Array, CheckedGraph, Graph, TensorSpec
+from engines.runtimes import Array, CheckedGraph, Graph, Precision, TensorSpec
 
 
 @dataclass
@@ -39,6 +39,7 @@ class ScriptedRuntime:
     missing: str | None = None
     broken: str | None = None
     shift: float = 0.0
+    precision: Precision = Precision.FP32
     library_version: str = "1.0"
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     graphs: list[ScriptedGraph] = field(default_factory=list)

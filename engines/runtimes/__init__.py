@@ -6,6 +6,7 @@ inside a native library, and every graph has a life: open, infer, close.
 
 from __future__ import annotations
 
+import enum
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -17,13 +18,21 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from engines.errors import EngineError
+from engines.errors import EngineError, RuntimeFault
 
 Array = npt.NDArray[Any]
 
 MAX_BATCH = 256
 """Largest first dimension that a graph takes at once."""
 MAX_THREADS = 64
+
+
+class Precision(enum.Enum):
+    """What a runtime computes in. One that is not single must also agree with a single one on pictures."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,8 @@ class Graph(Protocol):
     def output_names(self) -> tuple[str, ...]: ...
 
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs by name, owned by the caller. Raises EngineError for wrong inputs or a closed graph."""
+        """Outputs by name, owned by the caller. Raises EngineError for wrong inputs or a closed graph, and
+        RuntimeFault where the library fails on inputs that are right."""
         ...
 
     def close(self) -> None:
@@ -73,6 +83,11 @@ class Runtime(Protocol):
     @property
     def title(self) -> str:
         """What users read, such as `OpenVINO CPU`."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """What it computes in."""
         ...
 
     def available(self) -> str | None:
@@ -118,7 +133,7 @@ class CheckedGraph(ABC):
             try:
                 return self._run(checked)
             except Exception as error:  # Native libraries raise types of their own.
-                raise EngineError(f"{self._label}: inference failed: {one_line(error)}") from error
+                raise RuntimeFault(f"{self._label}: inference failed: {one_line(error)}") from error
 
     def close(self) -> None:
         with self._lock:
@@ -149,6 +164,7 @@ class NotBuilt:
 
     name: str
     title: str
+    precision: Precision = Precision.FP32
 
     def available(self) -> str | None:
         return "not built in this version of unmask"
@@ -162,12 +178,15 @@ class NotBuilt:
 
 def all_runtimes() -> tuple[Runtime, ...]:
     """Every runtime that this version knows of, usable here or not."""
-    from engines.runtimes.onnx import OnnxRuntime
-    from engines.runtimes.openvino import OpenVinoRuntime
+    from engines.runtimes.onnx import CoreMlRuntime, DirectMlRuntime, OnnxRuntime
+    from engines.runtimes.openvino import OpenVinoBf16Runtime, OpenVinoRuntime
 
     return (
         OpenVinoRuntime(),
+        OpenVinoBf16Runtime(),
         OnnxRuntime(),
+        CoreMlRuntime(),
+        DirectMlRuntime(),
         NotBuilt("tensorrt", "TensorRT"),
         NotBuilt("tensorrt-rtx", "TensorRT for RTX"),
         NotBuilt("cuda", "torch CUDA"),

@@ -14,13 +14,14 @@ import onnx_graphs
 import pytest
 from onnx_graphs import CROP_PX, FEATURE_DIM, STEPS, WINDOW_DIM
 
-from engines.errors import EngineError
-from engines.runtimes import MAX_BATCH, Graph, Runtime, all_runtimes
-from engines.runtimes.onnx import OnnxRuntime
-from engines.runtimes.openvino import OpenVinoRuntime
+from engines.errors import EngineError, RuntimeFault
+from engines.runtimes import MAX_BATCH, Graph, Precision, Runtime, all_runtimes
+from engines.runtimes.onnx import CoreMlRuntime, DirectMlRuntime, OnnxRuntime
+from engines.runtimes.openvino import OpenVinoBf16Runtime, OpenVinoRuntime
 
 REPO = Path(__file__).resolve().parents[2]
-BUILT = (OpenVinoRuntime(), OnnxRuntime())
+BUILT = (OpenVinoRuntime(), OnnxRuntime(), OpenVinoBf16Runtime())
+ATOL = {Precision.FP32: 1e-5, Precision.BF16: 5e-2}
 
 
 @pytest.fixture(params=BUILT, ids=lambda runtime: runtime.name)
@@ -29,7 +30,22 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
     reason = candidate.available()
     if reason is not None:
         pytest.skip(reason)
+    if candidate.precision is Precision.BF16 and not _has_bf16():
+        pytest.skip("this processor has no instructions for bfloat16")
     return candidate
+
+
+def _has_bf16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@pytest.fixture
+def atol(runtime: Runtime) -> float:
+    return ATOL[runtime.precision]
 
 
 @pytest.fixture(scope="module")
@@ -49,27 +65,27 @@ def _crops(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (n, CROP_PX, CROP_PX, 3), dtype=np.uint8)
 
 
-def test_the_encoder_answers_as_numpy_does_whatever_batch_comes_next(encoder: Graph) -> None:
+def test_the_encoder_answers_as_numpy_does_whatever_batch_comes_next(encoder: Graph, atol: float) -> None:
     for batch in (1, 4, 2, 8, 1, 3):
         crops = _crops(batch, seed=batch)
         found = encoder.infer({"crops": crops})
         expected = onnx_graphs.expected_encoder(crops)
-        np.testing.assert_allclose(found["feature"], expected.feature, atol=1e-5)
-        np.testing.assert_allclose(found["logit"], expected.logit, atol=1e-5)
-        np.testing.assert_allclose(found["where"], expected.where, atol=1e-5)
+        np.testing.assert_allclose(found["feature"], expected.feature, atol=atol)
+        np.testing.assert_allclose(found["logit"], expected.logit, atol=atol)
+        np.testing.assert_allclose(found["where"], expected.where, atol=atol)
 
 
-def test_the_head_answers_as_numpy_does(runtime: Runtime, folder: Path) -> None:
+def test_the_head_answers_as_numpy_does(runtime: Runtime, folder: Path, atol: float) -> None:
     windows = np.random.default_rng(1).normal(size=(3, STEPS, WINDOW_DIM)).astype(np.float32)
     with runtime.open(folder / "head.onnx", 2) as head:
         found = head.infer({"window": windows})
     logit, frame_logits = onnx_graphs.expected_head(windows)
-    np.testing.assert_allclose(found["logit"], logit, atol=1e-5)
-    np.testing.assert_allclose(found["frame_logits"], frame_logits, atol=1e-5)
+    np.testing.assert_allclose(found["logit"], logit, atol=atol)
+    np.testing.assert_allclose(found["frame_logits"], frame_logits, atol=atol)
 
 
 def test_runtimes_agree_with_each_other(folder: Path) -> None:
-    usable = [one for one in BUILT if one.available() is None]
+    usable = [one for one in BUILT[:2] if one.available() is None]
     if len(usable) < 2:
         pytest.skip("only one runtime is installed")
     crops = _crops(5)
@@ -88,11 +104,11 @@ def test_a_graph_describes_itself(encoder: Graph) -> None:
     assert encoder.inputs[0].shape == (None, CROP_PX, CROP_PX, 3)
 
 
-def test_pictures_that_are_not_contiguous_are_read_right(encoder: Graph) -> None:
+def test_pictures_that_are_not_contiguous_are_read_right(encoder: Graph, atol: float) -> None:
     crops = _crops(2)
     mirrored = crops[:, :, ::-1]
     expected = onnx_graphs.expected_encoder(mirrored).where
-    np.testing.assert_allclose(encoder.infer({"crops": mirrored})["where"], expected, atol=1e-5)
+    np.testing.assert_allclose(encoder.infer({"crops": mirrored})["where"], expected, atol=atol)
 
 
 def test_an_answer_belongs_to_the_caller(encoder: Graph) -> None:
@@ -142,14 +158,14 @@ def test_leaving_the_context_closes(runtime: Runtime, folder: Path) -> None:
         graph.infer({"crops": _crops(1)})
 
 
-def test_two_threads_may_ask_one_graph(encoder: Graph) -> None:
+def test_two_threads_may_ask_one_graph(encoder: Graph, atol: float) -> None:
     wrong: list[int] = []
 
     def ask(seed: int) -> None:
         crops = _crops(1 + seed, seed)
         expected = onnx_graphs.expected_encoder(crops).feature
         for _ in range(20):
-            if not np.allclose(encoder.infer({"crops": crops})["feature"], expected, atol=1e-5):
+            if not np.allclose(encoder.infer({"crops": crops})["feature"], expected, atol=atol):
                 wrong.append(seed)
 
     threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(3)]
@@ -183,7 +199,7 @@ def test_a_failure_inside_the_library_is_one_line(tmp_path: Path) -> None:
     onnx_graphs.write_any_width(tmp_path / "any.onnx")
     with OnnxRuntime().open(tmp_path / "any.onnx", 1) as graph:
         assert graph.infer({"x": np.ones((2, 3), np.float32)})["y"].tolist() == [[3.0, 3.0], [3.0, 3.0]]
-        with pytest.raises(EngineError, match=r"any\.onnx: inference failed: ") as caught:
+        with pytest.raises(RuntimeFault, match=r"any\.onnx: inference failed: ") as caught:
             graph.infer({"x": np.ones((2, 4), np.float32)})
     assert "\n" not in str(caught.value)
 
@@ -202,12 +218,43 @@ def test_a_library_that_is_not_there_is_named(
 
 def test_the_registry_is_honest_about_what_is_not_built(tmp_path: Path) -> None:
     runtimes = {one.name: one for one in all_runtimes()}
-    assert list(runtimes) == ["openvino", "onnx", "tensorrt", "tensorrt-rtx", "cuda"]
+    assert list(runtimes) == [
+        "openvino",
+        "openvino-bf16",
+        "onnx",
+        "coreml",
+        "directml",
+        "tensorrt",
+        "tensorrt-rtx",
+        "cuda",
+    ]
     for name in ("tensorrt", "tensorrt-rtx", "cuda"):
         assert runtimes[name].available() == "not built in this version of unmask"
         assert runtimes[name].version() == ""
         with pytest.raises(EngineError, match=f"runtime {name}: not built"):
             runtimes[name].open(tmp_path / "x.onnx", 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="on other systems they may be there")
+@pytest.mark.parametrize("one", [CoreMlRuntime(), DirectMlRuntime()], ids=lambda one: one.name)
+def test_what_other_systems_have_is_left_here_with_the_reason(one: Runtime, folder: Path) -> None:
+    assert "never run by us" in one.title
+    assert one.available() in ("CoreML is part of macOS", "DirectML is part of Windows")
+    if OnnxRuntime().available() is None:
+        with pytest.raises(EngineError, match=r"was built without (CoreML|Dml)ExecutionProvider"):
+            one.open(folder / "encoder.onnx", 1)
+
+
+def test_a_processor_without_bfloat16_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino", reason="openvino is not installed")
+
+    class OldCore:
+        def get_property(self, device: str, name: str) -> list[str]:
+            return ["FP32", "INT8"]
+
+    monkeypatch.setattr(openvino, "Core", OldCore)
+    with pytest.raises(EngineError, match="no instructions for bfloat16"):
+        OpenVinoBf16Runtime().open(folder / "encoder.onnx", 1)
 
 
 def test_installed_runtimes_know_their_version(runtime: Runtime) -> None:
