@@ -15,6 +15,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from PyQt6.QtGui import QImage
 
     from gui.controller import OverlayModel
-    from monitor.types import Alert, Snapshot, UInt8Array, Verdict
+    from monitor.types import Alert, Snapshot, UInt8Array, Verdict, WhereMap
 
 DEFAULT_OUT = REPO / "docs" / "images" / "overlay.png"
 SCALE = 2
@@ -35,8 +36,9 @@ S = 1_000_000_000
 FORGED = 3
 """The person whose face is forged, counted from 1."""
 FORGED_FROM_S, END_S = 38.0, 62.0
-FACE_SHARE = 1.25
-"""Side of a thumbnail over the longer side of the face."""
+FACE_SHARE = 1.5
+"""Side of a thumbnail over the longer side of the face, as in the detector's crops."""
+WHERE_PX = 18
 
 
 def thumbnails(time_s: float, *, forged: bool) -> dict[int, UInt8Array]:
@@ -54,6 +56,18 @@ def thumbnails(time_s: float, *, forged: bool) -> dict[int, UInt8Array]:
         square = image[max(0, round(y - half)) : round(y + half), max(0, round(x - half)) : round(x + half)]
         pictures[number] = cv2.resize(square, (64, 64), interpolation=cv2.INTER_AREA)
     return pictures
+
+
+def example_map(now_ns: int) -> WhereMap:
+    """A map as the detector gives one of a face that was replaced from the brows to the chin."""
+    import numpy as np
+
+    from monitor.types import FaceRegion, WhereMap
+
+    y, x = np.mgrid[0:WHERE_PX, 0:WHERE_PX].astype(np.float32) / WHERE_PX - 0.5
+    inside = np.hypot(x / 0.24, (y - 0.04) / 0.29)
+    grid = 0.8 / (1.0 + np.exp(9.0 * (inside - 1.0))) * (0.9 + 0.1 * np.sin(9 * x + 4 * y))
+    return WhereMap(FORGED, now_ns, grid.astype(np.float32), (FaceRegion.WHOLE_FACE,))
 
 
 def verdicts(time_s: float, now_ns: int) -> list[Verdict]:
@@ -75,7 +89,7 @@ def verdicts(time_s: float, now_ns: int) -> list[Verdict]:
         rising = 1.0 - math.exp(-(time_s - FORGED_FROM_S) / 4.0)
         suspicion = calm[2] + (0.88 - calm[2]) * rising + 0.02 * math.sin(2.1 * time_s)
         state = State.SUSPECT if suspicion > 0.7 else State.UNCERTAIN if suspicion > 0.3 else State.NO_SIGN
-        people[2] = say(FORGED, state, suspicion)
+        people[2] = replace(say(FORGED, state, suspicion), where=example_map(now_ns))
     return people
 
 
@@ -117,7 +131,8 @@ def tell(until_s: float) -> OverlayModel:
         forged = verdicts(time_s, 0)[FORGED - 1]
         if forged.state is State.SUSPECT and forged.suspicion is not None:
             opened_ns = alert.opened_ns if alert is not None else int(time_s * S)
-            text = alert_evidence(time_s - FORGED_FROM_S, forged.suspicion)
+            regions = forged.where.regions if forged.where is not None else ()
+            text = alert_evidence(time_s - FORGED_FROM_S, forged.suspicion, regions)
             kind, level = AlertKind.MANIPULATION, AlertLevel.ALARM
             alert = Alert(1, FORGED, kind, level, opened_ns, None, text, forged.suspicion)
         view = SessionView(Phase.RUNNING, snapshot(time_s, pictures, alert), None, 1)
