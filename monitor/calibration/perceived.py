@@ -54,8 +54,9 @@ class Recording:
 
     def key(self, crop_px: int) -> str:
         """A file name that changes with the recording, the region and the size of the crops."""
-        stat = self.path.stat()
-        text = repr((VERSION, crop_px, str(self.path), stat.st_size, stat.st_mtime_ns, self.region))
+        path = self.path.resolve()
+        stat = path.stat()
+        text = repr((VERSION, crop_px, str(path), stat.st_size, stat.st_mtime_ns, self.region))
         return f"{self.path.stem[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 

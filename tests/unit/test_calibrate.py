@@ -461,6 +461,9 @@ def test_the_rows_of_a_manifest_keep_label_and_region(tmp_path: Path) -> None:
     assert real.name != fake.name
     assert real.key(144) != fake.key(144)
     assert real.key(144) != real.key(224)
+    roundabout = replace(real, path=tmp_path / "elsewhere" / ".." / "a.mp4")
+    (tmp_path / "elsewhere").mkdir()
+    assert roundabout.key(144) == real.key(144)
 
 
 def test_held_out_people_are_the_ones_that_training_leaves_out(shared_data: Path) -> None:
