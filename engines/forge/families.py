@@ -6,7 +6,7 @@ et al., ICCV 2025). `BOTTLENECK` passes the inner face through a swapper's small
 single features in time. `OTHER_TIME` takes the lower face from another moment. `OTHER_PERSON` fits the inner
 face of somebody else. `RESYNTH` re-makes the face, or the whole crop, through a coarse code. `REMADE` puts in
 what a generator made of this very clip (an autoencoder, a GAN restorer, or a recorded live swap of the same
-frames): the inner face, or a third of the time the whole crop.
+frames): the inner face, or half of the time the whole crop.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Family(enum.Enum):
 
 
 SHARES: dict[Family, float] = {
-    Family.SELF_BLEND: 0.28,
-    Family.BOTTLENECK: 0.13,
+    Family.SELF_BLEND: 0.24,
+    Family.BOTTLENECK: 0.11,
     Family.CLEAN: 0.12,
     Family.DRIFT: 0.06,
     Family.OTHER_TIME: 0.05,
     Family.OTHER_PERSON: 0.12,
     Family.RESYNTH: 0.06,
-    Family.REMADE: 0.18,
+    Family.REMADE: 0.24,
 }
 
 
@@ -354,7 +354,7 @@ def _resynth(clip: Clip, rng: Rng) -> Layer:
     return Layer(out, masks, Family.RESYNTH)
 
 
-_WHOLE_SHARE = 0.34
+_WHOLE_SHARE = 0.5
 
 
 def _remade(clip: Clip, made: Clip, rng: Rng) -> Layer:

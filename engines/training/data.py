@@ -18,7 +18,7 @@ from engines.forge.masks import Image, Points, Rng
 from engines.forge.nuisances import Edge, Nuisance, through
 from engines.forge.pairs import WHERE_STRIDE, Pair, draw_family, make_pair
 from engines.training.entries import CORPUS_SCALE, STILL_VALIDATION, Corpus, Entry
-from engines.training.remade import Block, stored_blocks
+from engines.training.remade import RESTORER, Block, stored_blocks
 from engines.window_input import CROP_SCALE
 
 _FORGED_SHARE = 0.3
@@ -145,9 +145,11 @@ class Sampler:
     def made_again(self, rng: Rng, frames: int) -> tuple[Clip, Clip] | None:
         """A stretch of at most `frames` samples and the same stretch as a generator made it, or None without any.
 
-        A recorded live swap of the same frames counts as a generator. Generators are drawn evenly.
+        A recorded live swap of the same frames counts as a generator. Generators are drawn evenly, the restorer,
+        which is the finest of them, twice as often.
         """
         names = [n for n, found in self.remade.items() if any(b.count >= frames for b, _ in found)]
+        names += [n for n in names if n == RESTORER]
         choice = int(rng.integers(len(names) + bool(self.live))) if names or self.live else -1
         if choice < 0:
             return None

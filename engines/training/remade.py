@@ -19,6 +19,8 @@ from engines.training.entries import Corpus, Entry
 from engines.training.files import replaced
 
 REMADE_PX = 192
+RESTORER = "real-esrgan"
+"""Name of the generator that `engines.training.restore` runs."""
 _STILLS_A_BLOCK = 50
 
 

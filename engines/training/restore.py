@@ -19,9 +19,8 @@ import numpy as np
 
 from engines.forge.masks import Image
 from engines.training.entries import Corpus
-from engines.training.remade import REMADE_PX, blocks, write_block
+from engines.training.remade import REMADE_PX, RESTORER, blocks, write_block
 
-_GENERATOR = "real-esrgan"
 _FACTOR = 4
 
 
@@ -76,7 +75,7 @@ def main() -> int:
     )
     small = (REMADE_PX // _FACTOR, REMADE_PX // _FACTOR)
     for index, block in enumerate(wanted):
-        path = block.path(arguments.corpus, _GENERATOR)
+        path = block.path(arguments.corpus, RESTORER)
         if index % parts != part or path.exists():
             continue
         shrunk = [cv2.resize(p, small, interpolation=cv2.INTER_AREA) for p in block.pictures()]
