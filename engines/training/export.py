@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import os
 import warnings
 from dataclasses import replace
@@ -64,6 +65,7 @@ def export(run: Path, out: Path, *, model_id: str, trained_on: str, command: str
     """Write both graphs and a neutral card. Raises OSError, or EngineError where the graphs do not run."""
     out.mkdir(parents=True, exist_ok=True)
     encoder, head = Encoder(), Head()
+    checkpoint = (run / "encoder_best.pt").read_bytes()
     encoder.load_state_dict(torch.load(run / "encoder_best.pt", map_location="cpu", weights_only=True)["encoder"])
     head.load_state_dict(torch.load(run / "head_best.pt", map_location="cpu", weights_only=True)["head"])
     crops = torch.zeros(2, size_px, size_px, 3, dtype=torch.uint8)
@@ -90,6 +92,7 @@ def export(run: Path, out: Path, *, model_id: str, trained_on: str, command: str
             crop_px=size_px,
             feature_dim=ENCODER_DIM,
             where_px=size_px // WHERE_STRIDE,
+            state=hashlib.sha256(checkpoint).hexdigest()[:16],
         ),
         head=HeadSpec(file="head.onnx", sha256=file_sha256(out / "head.onnx"), steps=STEPS, aux_dim=AUX_DIM),
         calibration=Calibration(scale=1.0, bias=0.0),
