@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import cv2
 import numpy as np
 from skimage import data, io
 
@@ -34,10 +35,12 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=144)
     arguments = parser.parse_args()
     clip, rng, rows = astronaut_clip(), np.random.default_rng(arguments.seed), []
+    # Stands in for a generator, whose pictures lie beside a corpus.
+    smooth = Clip(np.stack([cv2.bilateralFilter(image, 9, 60, 7) for image in clip.images]), clip.landmarks)
     for family in Family:
         row = []
         for _ in range(ACROSS):
-            pair = make_pair(clip, rng, size_px=arguments.size, other=clip, family=family)
+            pair = make_pair(clip, rng, size_px=arguments.size, other=smooth, family=family)
             scale = arguments.size // pair.where.shape[1]
             where = np.kron(pair.where[-1], np.ones((scale, scale)))[..., None].repeat(3, 2) * 255
             row += [pair.real[-1], pair.fake[-1], where.astype(np.uint8)]

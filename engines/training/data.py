@@ -69,6 +69,8 @@ class Mix:
     """Frames of live pairs, two pictures each."""
     forgeries: int = 10
     """Pictures of other recorded forgeries, and as many real ones among them."""
+    blanks: int = 4
+    """Pictures of recordings whose face is painted out: what stands around a face must say nothing."""
     still_share: float = 0.45
     """Share of the pairs that come from stills; the rest come from clips."""
 
@@ -77,7 +79,8 @@ class Mix:
 class Batch:
     """crops uint8 (N, S, S, 3), labels (N,), where (N, S/8, S/8), has_where (N,): 1 where `where` is known.
 
-    The first `2 * pairs` pictures are real, forged, real, forged: each two the same moment through the same call.
+    A label of 0.5 stands for "cannot be told". The first `2 * pairs` pictures are real, forged, real, forged: each
+    two the same moment through the same call.
     """
 
     crops: Image
@@ -276,9 +279,28 @@ class Sampler:
             for entry, value in ((self.beside(fake_entry, rng), 0.0), (fake_entry, 1.0)):
                 (picture,) = hide(rng, self.single(entry, rng, nuisance=nuisance)[0])
                 add(picture, value, empty, 1.0 - value)
+        recorded = crops[2 * paired :]
+        for _ in range(self.mix.blanks if recorded else 0):
+            add(without_face(rng, recorded[int(rng.integers(len(recorded)))]), 0.5, empty, 0.0)
         return Batch(
             np.stack(crops), np.array(labels, np.float32), np.stack(where), np.array(known, np.float32), paired
         )
+
+
+def without_face(rng: Rng, crop: Image) -> Image:
+    """The crop, uint8 (S, S, 3), with an ellipse in place of the face, in its own mean colour, noise or another's."""
+    import cv2
+
+    side = crop.shape[0]
+    mask = np.zeros((side, side), np.uint8)
+    centre = (round(side * float(rng.uniform(0.47, 0.53))), round(side * float(rng.uniform(0.5, 0.56))))
+    axes = (round(side * float(rng.uniform(0.27, 0.36))), round(side * float(rng.uniform(0.36, 0.44))))
+    cv2.ellipse(mask, centre, axes, 0, 0, 360, 1, -1)
+    colour = crop.mean((0, 1)) if rng.random() < 0.5 else rng.integers(0, 256, 3).astype(np.float64)
+    fill = np.broadcast_to(colour, crop.shape)
+    if rng.random() < 0.4:
+        fill = fill + rng.normal(0, float(rng.uniform(2, 20)), (side, side, 1))
+    return np.asarray(np.where(mask[..., None] > 0, np.clip(fill, 0, 255), crop), np.uint8)
 
 
 _HIDDEN_SHARE = 0.3

@@ -91,7 +91,8 @@ def loss_of(
     order = (nn.functional.softplus(halves[:, 0] - halves[:, 1]) * differ).sum() / differ.sum().clamp_min(1)
     cells = nn.functional.binary_cross_entropy_with_logits(where.float(), target, reduction="none").mean((1, 2, 3))
     place = (cells * known).sum() / known.sum().clamp_min(1)
-    right = ((logit > 0).float() == labels).float().mean()
+    sure = labels != 0.5
+    right = ((logit > 0).float() == labels)[sure].float().mean()
     loss = frame + 1.0 * place + _RANKING * order
     return loss, {"bce": frame.item(), "where": place.item(), "order": order.item(), "accuracy": right.item()}
 

@@ -71,11 +71,26 @@ def test_a_batch_holds_both_halves_and_every_source(corpus: Path) -> None:
 
     sampler = Sampler(Corpus.load(corpus), size_px=144, mix=Mix(pairs=3, live_pairs=2, forgeries=4))
     batch = sampler.batch(np.random.default_rng(0))
-    assert batch.crops.shape == (14, 144, 144, 3)
-    assert batch.labels.sum() == pytest.approx(3 + 2 + 2)
+    assert batch.crops.shape == (18, 144, 144, 3)
+    assert (batch.labels == 1).sum() == 3 + 2 + 2
+    assert (batch.labels == 0.5).sum() == 4
+    assert batch.pairs == 5
     assert batch.where[batch.labels == 0].max() == 0
     own = Sampler(Corpus.load(corpus), size_px=144, mix=Mix(pairs=3, live_pairs=0, forgeries=0))
     assert len(own.batch(np.random.default_rng(0)).labels) == 6
+
+
+def test_a_face_that_is_painted_out_leaves_its_surround() -> None:
+    from engines.training.data import without_face
+
+    crop = np.random.default_rng(0).integers(0, 256, (144, 144, 3)).astype(np.uint8)
+    for seed in range(10):
+        blank = without_face(np.random.default_rng(seed), crop)
+        same = (blank == crop).all(2)
+        assert same[:10].all()
+        assert same[:, :10].all()
+        assert not same[60:90, 60:90].any(1).all()
+        assert 0.25 < 1 - same.mean() < 0.55
 
 
 def test_nobody_is_in_both_halves(corpus: Path) -> None:
