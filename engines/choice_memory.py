@@ -1,7 +1,8 @@
 """What was measured on this machine, kept in the user's cache folder so that the next start is quick.
 
 One small JSON file. An entry is keyed by everything that could change the answer: both graphs, every runtime's
-version, the processor and the thread count. A file that cannot be read or makes no sense is as good as none.
+version and why it is not available, the processor and the thread count. A file that cannot be read or makes no
+sense is as good as none.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class ChoiceMemory:
     @classmethod
     def of(cls, card: ModelCard, runtimes: Sequence[Runtime], threads: int, file: Path | None = None) -> ChoiceMemory:
         """The memory for this card on this machine; `file` stands in for the one in the user's cache folder."""
-        versions = [f"{runtime.name} {runtime.version()}" for runtime in runtimes]
+        versions = [f"{runtime.name} {runtime.version()} {runtime.available()}" for runtime in runtimes]
         parts = [card.encoder.sha256, card.head.sha256, *versions, processor(), f"{threads} threads"]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         return cls(file=default_file() if file is None else file, key=key)

@@ -1,9 +1,11 @@
 """Which runtime runs the detector here: every candidate is probed, checked against the golden output, and timed.
 
-    card -> each runtime: available? opens? golden output? -> measured -> the fastest is taken
+    card -> each runtime: available? opens? golden output? pictures? -> measured -> the fastest is taken
 
-No silent fallback: each candidate comes back with the reason why it was taken or left. The measurement is remembered
-in the user's cache folder, so that the next start opens one runtime only and still checks its golden output.
+No silent fallback: each candidate comes back with the reason why it was taken or left, also when one fails later on
+(`engines.steady`). The measurement is remembered in the user's cache folder, so that the next start opens one
+runtime only and still checks its golden output. A runtime in half precision is compared on pictures with one in
+single precision as well, whenever it is measured.
 """
 
 from __future__ import annotations
@@ -15,12 +17,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.candidate import Candidate
 from engines.card import ModelCard
 from engines.choice_memory import ChoiceMemory, Note
 from engines.detector_engine import DetectorEngine, open_engine
-from engines.errors import EngineError
+from engines.errors import EngineError, Unfit
 from engines.golden import check_golden, golden_inputs
-from engines.runtimes import Runtime, all_runtimes
+from engines.picture_proof import check_pictures
+from engines.runtimes import Precision, Runtime, all_runtimes
+from engines.steady import SteadyEngine
 
 AUTO = "auto"
 ENCODER_RUNS_PER_HEAD_RUN = 5
@@ -33,22 +38,11 @@ _MAX_RUNS = 200
 Timer = Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One runtime and why it was taken or left. Times are medians for one crop and one window, None unmeasured."""
-
-    name: str
-    taken: bool
-    reason: str
-    encoder_ms: float | None = None
-    head_ms: float | None = None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """The engine that runs the detector, which the caller closes, and every candidate."""
+    """The engine that runs the detector, which the caller closes, and every candidate as it stood at the start."""
 
-    engine: DetectorEngine
+    engine: SteadyEngine
     candidates: tuple[Candidate, ...]
 
     @property
@@ -85,7 +79,7 @@ def choose(
 def _forced(card: ModelCard, wanted: str, threads: int, runtimes: Sequence[Runtime], timer: Timer) -> Choice:
     runtime = next(one for one in runtimes if one.name == wanted)
     try:
-        engine = _proved(runtime, card, threads)
+        engine = _proved_on_pictures(runtime, card, threads, runtimes)
     except EngineError as error:
         raise EngineError(f"runtime {wanted}: {error}; set runtime to 'auto' to let unmask choose") from error
     with contextlib.ExitStack() as undo:
@@ -99,7 +93,7 @@ def _forced(card: ModelCard, wanted: str, threads: int, runtimes: Sequence[Runti
             candidates.append(Candidate(wanted, True, reason, note.encoder_ms, note.head_ms))
         else:
             candidates.append(Candidate(one.name, False, f"not tried: the setting 'runtime' is '{wanted}'"))
-    return Choice(engine, tuple(candidates))
+    return Choice(SteadyEngine(engine, candidates), tuple(candidates))
 
 
 def _remembered(card: ModelCard, threads: int, runtimes: Sequence[Runtime], notes: Mapping[str, Note]) -> Choice | None:
@@ -112,31 +106,55 @@ def _remembered(card: ModelCard, threads: int, runtimes: Sequence[Runtime], note
         engine = _proved(runtime, card, threads)
     except EngineError:
         return None  # Measuring again finds out why and says so.
-    return Choice(engine, _explain(notes, runtime.name, "when last measured"))
+    return _choice(engine, notes, runtime.name, "when last measured", card, threads, runtimes)
+
+
+def _choice(
+    engine: DetectorEngine,
+    notes: Mapping[str, Note],
+    name: str,
+    when: str,
+    card: ModelCard,
+    threads: int,
+    runtimes: Sequence[Runtime],
+) -> Choice:
+    """The engine with the other runtimes that passed as its spares, the fastest first."""
+    costs = {one: cost for one, note in notes.items() if one != name and (cost := _cost_ms(note)) is not None}
+    by_name = {runtime.name: runtime for runtime in runtimes}
+    candidates = _explain(notes, name, when)
+    spares = sorted(costs, key=lambda one: costs[one])
+    return Choice(
+        SteadyEngine(engine, candidates, spares, lambda one: _proved(by_name[one], card, threads)), candidates
+    )
 
 
 def _measured(card: ModelCard, threads: int, runtimes: Sequence[Runtime], memory: ChoiceMemory, timer: Timer) -> Choice:
     notes: dict[str, Note] = {}
     engines: dict[str, DetectorEngine] = {}
+    try_again = False
     with contextlib.ExitStack() as undo:
-        for runtime in runtimes:
+        for runtime in sorted(runtimes, key=lambda one: one.precision is not Precision.FP32):
             try:
-                engines[runtime.name] = undo.enter_context(_proved(runtime, card, threads))
+                engine = _proved(runtime, card, threads)
+                if runtime.precision is not Precision.FP32:
+                    _compare(engine, next(iter(engines.values()), None))
+                engines[runtime.name] = undo.enter_context(engine)
             except EngineError as error:
                 notes[runtime.name] = Note(fault=str(error))
+                try_again = try_again or not (isinstance(error, Unfit) or runtime.available() is not None)
         times = _time(engines, card, timer)
         notes = {runtime.name: times.get(runtime.name) or notes[runtime.name] for runtime in runtimes}
         best = _fastest(notes)
         if best is None:
             faults = "; ".join(f"{name}: {note.fault}" for name, note in notes.items())
             raise EngineError(f"no runtime can run the detector {card.id}: {faults}; reinstall unmask")
+        taken = engines.pop(best)
         undo.pop_all()
-    for name, engine in engines.items():
-        if name != best:
-            engine.close()
-    if all(runtime.name in engines for runtime in runtimes if runtime.available() is None):
+    for engine in engines.values():
+        engine.close()
+    if not try_again:
         memory.keep(notes)  # A runtime that should work and did not gets another try at the next start.
-    return Choice(engines[best], _explain(notes, best, "measured now"))
+    return _choice(taken, notes, best, "measured now", card, threads, runtimes)
 
 
 def _proved(runtime: Runtime, card: ModelCard, threads: int) -> DetectorEngine:
@@ -152,6 +170,41 @@ def _proved(runtime: Runtime, card: ModelCard, threads: int) -> DetectorEngine:
             raise EngineError(fault)
         undo.pop_all()
     return engine
+
+
+def _proved_on_pictures(runtime: Runtime, card: ModelCard, threads: int, runtimes: Sequence[Runtime]) -> DetectorEngine:
+    """As `_proved`; one that is not in single precision is also compared with the first one that is."""
+    engine = _proved(runtime, card, threads)
+    if runtime.precision is not Precision.FP32:
+        _compare_with_any(engine, card, threads, runtimes)
+    return engine
+
+
+def _compare_with_any(engine: DetectorEngine, card: ModelCard, threads: int, runtimes: Sequence[Runtime]) -> None:
+    """`_compare` with the first runtime in single precision that can be opened."""
+    for other in runtimes:
+        if other.precision is not Precision.FP32 or other.available() is not None:
+            continue
+        try:
+            reference = _proved(other, card, threads)
+        except EngineError:
+            continue  # The next one may be able to; where none is, `_compare` says so.
+        with reference:
+            return _compare(engine, reference)
+    return _compare(engine, None)
+
+
+def _compare(engine: DetectorEngine, reference: DetectorEngine | None) -> None:
+    """Raises EngineError where there is nothing to compare with, Unfit where the two differ on pictures; the engine
+    is then closed."""
+    with contextlib.ExitStack() as undo:
+        undo.callback(engine.close)
+        if reference is None:
+            raise EngineError("no runtime in single precision is at hand to compare with")
+        fault = check_pictures(engine, reference)
+        if fault is not None:
+            raise Unfit(fault)
+        undo.pop_all()
 
 
 def _time(engines: Mapping[str, DetectorEngine], card: ModelCard, timer: Timer) -> dict[str, Note]:

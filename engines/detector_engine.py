@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from engines.card import EncoderSpec, HeadSpec, ModelCard
-from engines.errors import EngineError
+from engines.errors import EngineError, RuntimeFault
 from engines.runtimes import Graph, Runtime
 
 Float32Array = npt.NDArray[np.float32]
@@ -41,6 +41,20 @@ class HeadOutput:
     """float32 (B,)."""
     frame_logits: Float32Array
     """float32 (B, T)."""
+
+
+class Engine(Protocol):
+    """What the detector needs of an engine: one runtime's (`DetectorEngine`), one that outlives its runtime, or one
+    call's share of a device."""
+
+    @property
+    def name(self) -> str: ...
+
+    def encode(self, crops: UInt8Array) -> EncoderOutput: ...
+
+    def judge(self, windows: Float32Array) -> HeadOutput: ...
+
+    def close(self) -> None: ...
 
 
 class DetectorEngine:
@@ -139,9 +153,9 @@ def _check_input(name: str, what: str, array: npt.NDArray[Any], tail: tuple[int,
 
 def _output(name: str, what: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> Float32Array:
     if array.shape != shape or array.dtype != np.float32:
-        raise EngineError(
+        raise RuntimeFault(
             f"{name}: output {what}: found {array.dtype.name} of shape {array.shape}, expected float32 of shape {shape}"
         )
     if not np.isfinite(array).all():
-        raise EngineError(f"{name}: output {what}: found values that are not finite; this runtime cannot be trusted")
+        raise RuntimeFault(f"{name}: output {what}: found values that are not finite; this runtime cannot be trusted")
     return array

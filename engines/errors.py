@@ -26,3 +26,7 @@ class EngineError(UnmaskError):
 
 class RuntimeFault(EngineError):
     """An open runtime failed in the middle of its work on an input that was right: another one may go on."""
+
+
+class Unfit(EngineError):
+    """A runtime that loads cannot do the work on this machine, and will not until one of the two changes."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engines.card import ModelCard
-from engines.detector_engine import DetectorEngine
+from engines.detector_engine import Engine
 from engines.errors import EngineError
 from monitor.types import Float32Array, TrackedFace, Window, WindowScore
 
@@ -38,7 +38,7 @@ class Encoded:
 class Detector:
     """Encoder, head and calibration of one model. The caller owns the engine and closes it."""
 
-    def __init__(self, engine: DetectorEngine, card: ModelCard) -> None:
+    def __init__(self, engine: Engine, card: ModelCard) -> None:
         self._engine = engine
         self._card = card
 

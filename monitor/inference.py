@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from engines.candidate import Candidate
 from monitor.clock import Clock, MonotonicClock
 from monitor.detector import Encoded
 from monitor.health import StageMeter
@@ -59,6 +60,16 @@ class DetectorLike(Protocol):
     def score_many(self, windows: Sequence[Window]) -> list[WindowScore]: ...
 
 
+class RuntimesLike(Protocol):
+    """What this stage needs of `engines.steady.SteadyEngine`."""
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]: ...
+
+    @property
+    def notice(self) -> str | None: ...
+
+
 class CuesLike(Protocol):
     """What this stage needs of `monitor.cues.reader.CueReader`."""
 
@@ -93,6 +104,7 @@ class Inference:
         gates: Gates | None = None,
         cues: CuesLike | None = None,
         where: WhereReader | None = None,
+        runtimes: RuntimesLike | None = None,
         clock: Clock | None = None,
         on_close: Callable[[], None] | None = None,
         flush_short: bool = False,
@@ -104,6 +116,7 @@ class Inference:
         self._gates = gates if gates is not None else Gates()
         self._cues = cues
         self._where = where if where is not None else WhereReader()
+        self._runtimes = runtimes
         self._clock = clock
         self._on_close = on_close
         self._flush_short = flush_short
@@ -122,6 +135,16 @@ class Inference:
     @property
     def runtime(self) -> str:
         return self._detector.runtime
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every runtime with the reason why it was taken or left."""
+        return () if self._runtimes is None else self._runtimes.candidates
+
+    @property
+    def notice(self) -> str | None:
+        """What has happened to the runtime since the start; None where nothing has."""
+        return None if self._runtimes is None else self._runtimes.notice
 
     @property
     def thumbnails(self) -> Mapping[int, UInt8Array]:

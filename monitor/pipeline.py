@@ -313,6 +313,7 @@ class Monitor:
             closed_alerts=closed,
             health=tuple(meter.health() for meter in meters),
             runtime=inference.runtime if inference else "",
+            runtimes=inference.candidates if inference else (),
             model_id=inference.model_id if inference else "",
             latency_p50_ms=self._latencies.p50_ms,
             latency_p95_ms=self._latencies.p95_ms,
@@ -336,6 +337,8 @@ class Monitor:
             return self._capture.message
         if not self._ready.is_set() and self._threads and not self._stopping.is_set():
             return "loading the face model and the detector"
+        if self._inference is not None and self._inference.notice is not None:
+            return self._inference.notice
         return self._capture.info.notice if self._capture.info is not None else None
 
     def _mark_silent_source(self, now_ns: int, state: RunState) -> bool:

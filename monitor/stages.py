@@ -128,6 +128,7 @@ def make_inference(
         gates=gates,
         cues=CueReader(hop_frames=settings.hop_frames),
         where=WhereReader(hop_frames=settings.hop_frames),
+        runtimes=choice.engine,
         clock=clock,
         on_close=choice.engine.close if own_engine else None,
         flush_short=not live,

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engines.candidate import Candidate
+
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 
@@ -436,6 +438,8 @@ class Snapshot:
     """The newest frame's caption."""
     thumbnails: Mapping[int, UInt8Array] = field(default_factory=lambda: MappingProxyType({}))
     """track_id -> uint8 (64, 64, 3) RGB picture of the face, in memory only."""
+    runtimes: tuple[Candidate, ...] = ()
+    """Every inference runtime with the reason why it was taken or left."""
 
     @property
     def worst(self) -> Verdict | None:

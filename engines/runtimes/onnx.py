@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.errors import EngineError
+from engines.errors import EngineError, Unfit
 from engines.runtimes import Array, CheckedGraph, Graph, Precision, TensorSpec
 from engines.runtimes.packages import missing, opening, version
 
@@ -48,7 +48,7 @@ class OnnxRuntime:
 
             onnxruntime.disable_telemetry_events()  # On by default in the Windows builds.
             if self.provider not in onnxruntime.get_available_providers():
-                raise EngineError(f"the installed onnxruntime was built without {self.provider}")
+                raise Unfit(f"the installed onnxruntime was built without {self.provider}")
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
             options.inter_op_num_threads = 1
@@ -58,7 +58,7 @@ class OnnxRuntime:
             self._adjust(options)
             session = onnxruntime.InferenceSession(str(path), options, providers=self._providers())
             if self.provider not in session.get_providers():
-                raise EngineError(f"{self.provider} did not take the graph")
+                raise Unfit(f"{self.provider} did not take the graph")
             return _OnnxGraph(label, session)
 
     def _providers(self) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.errors import EngineError
+from engines.errors import Unfit
 from engines.runtimes import Array, CheckedGraph, Graph, Precision, TensorSpec
 from engines.runtimes.packages import missing, opening, version
 
@@ -48,7 +48,7 @@ class OpenVinoRuntime:
             openvino = import_openvino()
             core = openvino.Core()
             if self.precision is Precision.BF16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-                raise EngineError("this processor has no instructions for bfloat16")
+                raise Unfit("this processor has no instructions for bfloat16")
             config = {
                 "PERFORMANCE_HINT": "LATENCY",
                 "NUM_STREAMS": "1",

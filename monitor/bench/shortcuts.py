@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.card import ModelCard
-from engines.detector_engine import DetectorEngine
+from engines.detector_engine import Engine
 from engines.window_input import AUX_DIM, aux_rows, blur_and_luma
 from monitor.bench import alterations
 from monitor.bench.crop_cache import CropSequence, sequence_of
@@ -121,7 +121,7 @@ def _measured(row: Row, sequence: CropSequence, models: Models) -> dict[str, Jso
     return {trial.name: score(sequence, trial, models.choice.engine, models.card) for trial in trials_of(row)}
 
 
-def score(sequence: CropSequence, trial: Trial, engine: DetectorEngine, card: ModelCard) -> float:
+def score(sequence: CropSequence, trial: Trial, engine: Engine, card: ModelCard) -> float:
     """Mean calibrated log-odds over the windows of a sequence in one trial. Raises EngineError."""
     alter = ALTERATIONS.get(trial)
     crops = sequence.crops if alter is None else alter(sequence.crops, sequence.landmarks)
@@ -132,7 +132,7 @@ def score(sequence: CropSequence, trial: Trial, engine: DetectorEngine, card: Mo
     return float(np.mean([one.logit for one in scores]))
 
 
-def _features(crops: UInt8Array, engine: DetectorEngine) -> Float32Array:
+def _features(crops: UInt8Array, engine: Engine) -> Float32Array:
     parts = [engine.encode(crops[i : i + AT_ONCE]).features for i in range(0, len(crops), AT_ONCE)]
     return np.concatenate(parts)
 

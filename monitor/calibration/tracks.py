@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from engines.card import Calibration, ModelCard
 from engines.choose import choose
-from engines.detector_engine import DetectorEngine
+from engines.detector_engine import Engine
 from engines.forge.nuisances import Nuisance, through
 from engines.window_input import CROP_SCALE
 from monitor.calibration.perceived import Recording, SeenFaces, perceived, save_arrays
@@ -84,7 +84,7 @@ class Track:
         return float((self.end_ns[0] - self.start_ns[0]) / 1e9 + np.minimum(steps_s, 1.0).sum())
 
 
-def score(seen: SeenFaces, card: ModelCard, engine: DetectorEngine) -> Scored:
+def score(seen: SeenFaces, card: ModelCard, engine: Engine) -> Scored:
     """Judge every window of what was perceived. Raises EngineError."""
     neutral = replace(card, calibration=Calibration(scale=1.0, bias=0.0))
     gates = Gates()
@@ -145,7 +145,7 @@ class Scorer:
 
     def __init__(self, card: ModelCard, cache: Path, asset: Path) -> None:
         self._card, self._cache, self._asset = card, cache, asset
-        self._engine: DetectorEngine | None = None
+        self._engine: Engine | None = None
 
     def tracks(self, recording: Recording, copy: int = 0) -> Iterator[Track]:
         """Everybody with a judged window; a recording in which nobody could be judged gives one empty track.

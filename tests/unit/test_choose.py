@@ -12,8 +12,8 @@ from scripted_runtime import ScriptedRuntime, Stopwatch, write_scripted_detector
 from engines import choice_memory
 from engines.card import ModelCard
 from engines.choose import Choice, choose
-from engines.errors import EngineError
-from engines.runtimes import NotBuilt, Runtime, all_runtimes
+from engines.errors import EngineError, Unfit
+from engines.runtimes import NotBuilt, Precision, Runtime, all_runtimes
 
 
 class Bench:
@@ -122,6 +122,63 @@ def test_where_none_can_every_reason_is_told(bench: Bench) -> None:
     assert not bench.memory_file.exists()
 
 
+# ------------------------------------------------------------------------------------------ half precision
+
+
+def test_half_precision_that_says_the_same_of_a_face_may_be_taken(bench: Bench) -> None:
+    bench.add("half", 1.0, precision=Precision.FP16, picture_shift=0.009)
+    bench.add("single", 20.0)
+    assert bench.choose().taken.name == "half"
+
+
+def test_half_precision_that_moves_the_logit_of_a_face_is_left_though_noise_does_not_tell(bench: Bench) -> None:
+    half = bench.add("half", 1.0, precision=Precision.BF16, picture_shift=0.1)
+    bench.add("single", 20.0)
+    choice = bench.choose()
+    assert choice.taken.name == "single"
+    assert _reasons(choice)["half"].startswith("does not say of a face what Scripted single (2 threads) says: logit ")
+    assert half.open_graphs == 0
+    choice.engine.close()
+    assert bench.runtimes["single"].open_graphs == 0
+    assert bench.choose().taken.reason == "the only one that can, when last measured"  # it will not change its mind
+
+
+def test_half_precision_alone_proves_nothing(bench: Bench) -> None:
+    bench.add("half", 1.0, precision=Precision.FP16)
+    with pytest.raises(EngineError, match="half: no runtime in single precision is at hand"):
+        bench.choose()
+    with pytest.raises(EngineError, match="runtime half: no runtime in single precision"):
+        bench.choose("half")
+
+
+def test_half_precision_asked_for_by_name_must_prove_itself_too(bench: Bench) -> None:
+    half = bench.add("half", 1.0, precision=Precision.BF16, picture_shift=0.1)
+    single = bench.add("single", 20.0)
+    with pytest.raises(EngineError, match="runtime half: does not say of a face"):
+        bench.choose("half")
+    half.picture_shift = 0.0
+    bench.choose("half").engine.close()
+    assert (half.open_graphs, single.open_graphs) == (0, 0)
+
+
+def test_single_precision_is_not_asked_about_pictures(bench: Bench) -> None:
+    bench.add("odd", 1.0, picture_shift=0.1)
+    bench.add("single", 20.0)
+    assert bench.choose().taken.name == "odd"
+
+
+def test_one_that_cannot_ever_here_is_not_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.add("a", 20.0)
+    poor = bench.add("b", 5.0)
+
+    def refuse(path: Path, threads: int) -> None:
+        raise Unfit("no such instructions")
+
+    monkeypatch.setattr(poor, "open", refuse)
+    bench.choose()
+    assert bench.choose().taken.reason == "the only one that can, when last measured"
+
+
 # ------------------------------------------------------------------------------------------ asked for by name
 
 
@@ -219,7 +276,7 @@ def test_one_that_should_work_and_did_not_is_tried_again_next_time(bench: Bench)
     assert bench.choose().taken.name == "b"
 
 
-@pytest.mark.parametrize("change", ["version", "threads", "graph", "processor", "new runtime"])
+@pytest.mark.parametrize("change", ["version", "threads", "graph", "processor", "new runtime", "installed"])
 def test_what_could_change_the_answer_is_measured_anew(
     bench: Bench, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +294,8 @@ def test_what_could_change_the_answer_is_measured_anew(
         bench.card = onnx_graphs.make_card(bench.card.folder)
     elif change == "processor":
         monkeypatch.setattr(choice_memory, "processor", lambda: "another machine")
+    elif change == "installed":
+        bench.runtimes["b"].missing = "was removed"
     else:
         bench.add("c", 30.0)
     assert bench.choose(threads=threads).taken.name == "a"
