@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.files import replaced
 from engines.forge.families import Family
 from engines.training import encoder
 from engines.training.entries import Corpus
-from engines.training.files import replaced
 from engines.training.measure import load_encoder, measure, table
 from engines.window_input import CROP_SCALE
 

@@ -23,13 +23,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from engines.files import replaced
 from engines.forge.families import Family
 from engines.metrics import auc
 from engines.network import Encoder
 from engines.training.data import Batch, Mix, Sampler, boundary
 from engines.training.entries import Corpus
 from engines.training.fast_cpu import has_bf16, prepare
-from engines.training.files import replaced
 from engines.window_input import CROP_SCALE
 
 _EMA = 0.998

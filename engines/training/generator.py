@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engines.files import replaced
 from engines.forge.families import align
 from engines.forge.masks import Image, Points, Rng
 from engines.training.entries import Corpus, Entry
 from engines.training.fast_cpu import has_bf16
-from engines.training.files import replaced
 from engines.training.remade import REMADE_PX, Block, blocks, write_block
 
 KINDS = ("aligned", "conv8", "conv16")

@@ -21,12 +21,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from engines.files import replaced
 from engines.metrics import auc
 from engines.network import Encoder, ExportEncoder, Head
 from engines.runtimes.openvino import OpenVinoRuntime
 from engines.training.data import window_labels
 from engines.training.export import write_graph
-from engines.training.files import replaced
 
 
 @dataclass(frozen=True, slots=True, eq=False)

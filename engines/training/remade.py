@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.files import replaced
 from engines.forge.masks import Image
 from engines.training.entries import Corpus, Entry
-from engines.training.files import replaced
 
 REMADE_PX = 192
 RESTORER = "real-esrgan"

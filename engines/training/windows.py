@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from engines.files import replaced
 from engines.forge.families import Clip, Family
 from engines.forge.masks import Image, Rng
 from engines.forge.nuisances import Nuisance, through
@@ -25,7 +26,6 @@ from engines.forge.pairs import draw_family, make_pair
 from engines.network import STEPS
 from engines.training.data import Mix, Sampler, region
 from engines.training.entries import Corpus, Entry
-from engines.training.files import replaced
 from engines.window_input import CROP_SCALE, aux_rows, blur_and_luma
 
 STORED_FACE_PX = 128.0
