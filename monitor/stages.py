@@ -107,7 +107,9 @@ def make_inference(
     max_closed_alerts: int = 20,
     live: bool = True,
 ) -> Inference:
-    """The real infer stage on an engine that is already open; closes it at the end where it owns it."""
+    """The real infer stage on an engine that is already open. Where it owns the engine, it works it through a thread
+    of its own (`engines.batcher`), as many calls on one device would, and closes it at the end."""
+    from engines.batcher import Batcher
     from monitor.cues.reader import CueReader
     from monitor.detector import Detector
     from monitor.quality import Gates
@@ -121,8 +123,9 @@ def make_inference(
         min_rate_hz=settings.min_rate_hz,
         seen=card.quality_range,
     )
+    batcher = Batcher(choice.engine) if own_engine else None
     return Inference(
-        Detector(choice.engine, card),
+        Detector(choice.engine if batcher is None else batcher.join("this call"), card),
         WindowBuilder(gates, steps=card.head.steps, hop_frames=settings.hop_frames),
         Judge(operating_point(card, settings), max_closed_alerts=max_closed_alerts),
         gates=gates,
@@ -130,7 +133,7 @@ def make_inference(
         where=WhereReader(hop_frames=settings.hop_frames),
         runtimes=choice.engine,
         clock=clock,
-        on_close=choice.engine.close if own_engine else None,
+        on_close=None if batcher is None else batcher.close,
         flush_short=not live,
     )
 
