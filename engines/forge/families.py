@@ -6,7 +6,8 @@ et al., ICCV 2025). `BOTTLENECK` passes the inner face through a swapper's small
 single features in time. `OTHER_TIME` takes the lower face from another moment. `OTHER_PERSON` fits the inner
 face of somebody else. `RESYNTH` re-makes the face, or the whole crop, through a coarse code. `REMADE` puts in
 what a generator made of this very clip (an autoencoder, a GAN restorer, or a recorded live swap of the same
-frames): the inner face, or half of the time the whole crop.
+frames): the inner face, or half of the time the whole crop. `ANIMATED` drives one picture of the person by the
+clip's landmarks, as one-shot reenactment does (Siarohin et al., NeurIPS 2019).
 """
 
 from __future__ import annotations
@@ -49,17 +50,19 @@ class Family(enum.Enum):
     OTHER_PERSON = "other-person"
     RESYNTH = "resynth"
     REMADE = "remade"
+    ANIMATED = "animated"
 
 
 SHARES: dict[Family, float] = {
-    Family.SELF_BLEND: 0.24,
+    Family.SELF_BLEND: 0.20,
     Family.BOTTLENECK: 0.11,
-    Family.CLEAN: 0.12,
+    Family.CLEAN: 0.11,
     Family.DRIFT: 0.06,
-    Family.OTHER_TIME: 0.05,
-    Family.OTHER_PERSON: 0.12,
-    Family.RESYNTH: 0.06,
-    Family.REMADE: 0.24,
+    Family.OTHER_TIME: 0.04,
+    Family.OTHER_PERSON: 0.13,
+    Family.RESYNTH: 0.05,
+    Family.REMADE: 0.26,
+    Family.ANIMATED: 0.08,
 }
 
 
@@ -97,8 +100,9 @@ def blend(images: Image, layer: Image, masks: Mask) -> Image:
 def make_layer(family: Family, clip: Clip, rng: Rng, other: Clip | None = None) -> Layer:
     """The forged layer of `family` for `clip`.
 
-    `other` is another person's clip for OTHER_PERSON, and what a generator made of `clip` for REMADE (as many
-    frames, of the same size, with its own landmarks). Raises `ValueError` where it is missing or does not fit.
+    `other` is another person's clip for OTHER_PERSON, the same person at another time for ANIMATED, and what a
+    generator made of `clip` for REMADE (as many frames, of the same size, with its own landmarks). Raises
+    `ValueError` where it is missing or does not fit.
     """
     if family is Family.OTHER_PERSON and other is None:
         raise ValueError("OTHER_PERSON needs another person's clip")
@@ -106,6 +110,10 @@ def make_layer(family: Family, clip: Clip, rng: Rng, other: Clip | None = None) 
         if other is None or other.images.shape != clip.images.shape:
             raise ValueError("REMADE needs the same clip as a generator made it, frame by frame and of the same size")
         return _remade(clip, other, rng)
+    if family is Family.ANIMATED:
+        if other is None:
+            raise ValueError("ANIMATED needs a picture of the same person")
+        return _animated(clip, other, rng)
     if family is Family.SELF_BLEND:
         return _self_blend(clip, rng)
     if family in (Family.BOTTLENECK, Family.CLEAN):
@@ -377,6 +385,47 @@ def _remade(clip: Clip, made: Clip, rng: Rng) -> Layer:
         out[i] = layer
     masks = np.ones(clip.images.shape[:3], np.float32) if whole else _masks(clip, style)
     return Layer(out, masks, Family.REMADE)
+
+
+def _animated(clip: Clip, source: Clip, rng: Rng) -> Layer:
+    """One picture of the person, warped to the landmarks of each frame, which are smoothed as a generator's are.
+
+    The whole crop is made, and what is behind the head moves with it a little or not at all: no sensor noise, no
+    codec of the clip is left.
+    """
+    picture, points = source.images[0], source.landmarks[0]
+    keep = float(rng.uniform(0.0, 0.8))
+    amount = float(rng.uniform(0.2, 1.0)) if rng.random() < 0.5 else 0.0
+    exaggerate = float(rng.uniform(0.8, 1.2))
+    still = bool(rng.random() < 0.5)
+    height, width = clip.images.shape[1:3]
+    smoothed = clip.landmarks[0].copy()
+    head = np.zeros((height, width), np.float32)
+    out = np.empty_like(clip.images)
+    for i, target in enumerate(clip.landmarks):
+        smoothed = keep * smoothed + (1 - keep) * target
+        matrix = _fit(points, smoothed)
+        rigid = points @ matrix[:, :2].T + matrix[:, 2]
+        driven = (rigid + np.float32(exaggerate) * (smoothed - rigid)).astype(np.float32)
+        frame = piecewise_warp(picture, points, driven, (height, width))
+        if still:
+            if i == 0:
+                behind, head = _warp(picture, matrix), _head(rigid, (height, width))
+            frame = blend(behind[None], frame[None], np.maximum(head, _head(driven, (height, width)))[None])[0]
+        out[i] = sharpen(frame, amount, 1.0) if amount else frame
+    return Layer(out, np.ones(clip.images.shape[:3], np.float32), Family.ANIMATED)
+
+
+def _head(points: Points, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """A soft disc over head and neck: float32 (H, W) 0..1."""
+    import cv2
+
+    unit = inter_ocular(points)
+    centre = points[list(OVAL)].mean(0)
+    disc = np.zeros(shape, np.uint8)
+    axes = (round(1.35 * unit), round(1.9 * unit))
+    cv2.ellipse(disc, (round(float(centre[0])), round(float(centre[1]))), axes, 0, 0, 360, 255, -1)
+    return np.asarray(cv2.GaussianBlur(disc, (0, 0), max(0.25 * unit, 0.5)).astype(np.float32) / 255, np.float32)
 
 
 def _leaves_surround(own: Image, made: Image) -> bool:

@@ -48,7 +48,7 @@ def make_pair(clip: Clip, rng: Rng, *, size_px: int, other: Clip | None = None, 
     """Forge `clip` (a region about the face) and send both halves through one call."""
     if family is None:
         family = draw_family(rng, stills=len(clip.images) == 1)
-    if family in (Family.OTHER_PERSON, Family.REMADE) and other is None:
+    if family in (Family.OTHER_PERSON, Family.REMADE, Family.ANIMATED) and other is None:
         family = Family.SELF_BLEND if family is Family.OTHER_PERSON else Family.RESYNTH
     base = clip.images
     if family is Family.CLEAN and rng.random() < 0.7:

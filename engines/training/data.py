@@ -209,6 +209,9 @@ class Sampler:
                 clip, made = found
                 return make_pair(clip, rng, size_px=self.size_px, other=made, family=family)
             family = Family.RESYNTH
+        if family is Family.ANIMATED:
+            clip, source = self.two_times(rng, frames)
+            return make_pair(clip, rng, size_px=self.size_px, other=source, family=family)
         clip = self.still_or_frame(rng, self.mix.still_share) if frames == 1 else self._stretch(rng, frames)
         other = None
         if family is Family.OTHER_PERSON:
@@ -218,6 +221,15 @@ class Sampler:
             if frames > 1 and not found and rng.random() < 0.5:
                 other = self._stretch(rng, frames)
         return make_pair(clip, rng, size_px=self.size_px, other=other, family=family)
+
+    def two_times(self, rng: Rng, frames: int) -> tuple[Clip, Clip]:
+        """A stretch of a clip, and one picture of the same person from anywhere in it, cut alike."""
+        entry = self.clip_entry(rng)
+        frames = min(frames, entry.count)
+        seed = int(rng.integers(2**31))
+        start, elsewhere = int(rng.integers(entry.count - frames + 1)), int(rng.integers(entry.count))
+        clip = self._region(entry, start, frames, np.random.default_rng(seed))
+        return clip, self._region(entry, elsewhere, 1, np.random.default_rng(seed))
 
     def _stretch(self, rng: Rng, frames: int) -> Clip:
         entry = self.clip_entry(rng)

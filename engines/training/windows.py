@@ -105,6 +105,9 @@ def synthesised(sampler: Sampler, rng: Rng) -> Iterator[tuple[WindowSample, Wind
             if not _steady(times):
                 continue
             other = sampler.still_or_frame(rng, 0.6)
+            if family is Family.ANIMATED:
+                elsewhere = int(rng.integers(entry.count))
+                other = region(entry, elsewhere, 1, rng, jitter=False, scale=sampler.scale)
             family = Family.RESYNTH if family is Family.REMADE else family
             clip = region(entry, start, span, rng, scale=sampler.scale)
             clip = Clip(clip.images[kept], clip.landmarks[kept])
