@@ -125,6 +125,7 @@ def _add_bench(commands: argparse._SubParsersAction[Parser]) -> None:
     speed.add_argument("--json", action="store_true", help="print JSON")
     speed.add_argument("--seconds", type=_seconds, default=20.0, metavar="S", help="length of each run (default 20)")
     speed.add_argument("--soak", type=_seconds, metavar="MINUTES", help="also watch the memory for so long")
+    speed.add_argument("--engines", action="store_true", help="time every inference runtime and nothing else")
     _add_settings(speed)
 
 

@@ -248,6 +248,12 @@ def _bench_shortcuts(arguments: argparse.Namespace) -> int:
 
 def _bench_speed(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
+    if arguments.engines:
+        if arguments.soak is not None:
+            raise SettingsError("--soak does not go with --engines; leave one of them out")
+        from monitor.bench.engines import run_engines
+
+        return run_engines(settings, as_json=arguments.json, seconds=arguments.seconds)
     from monitor.bench.speed import run_speed
 
     soak_s = None if arguments.soak is None else 60.0 * arguments.soak

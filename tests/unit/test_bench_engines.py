@@ -21,6 +21,7 @@ from monitor.bench.capacity import calls_a_device, p95_ms
 from monitor.bench.energy import joules_between, read_uj
 from monitor.bench.engines import EngineReport, measure_engines
 from monitor.bench.engines_output import engines_json, engines_table
+from monitor.cli import main
 from monitor.settings import Settings
 
 BATCHES = (1, 4)
@@ -225,3 +226,20 @@ def test_one_runtime_asked_for_is_measured_beside_onnx_alone(tmp_path: Path, mon
         _measure(tmp_path, monkeypatch, "absent")
     with pytest.raises(EngineError, match="found 'gpu', expected one of auto, onnx"):
         _measure(tmp_path, monkeypatch, "gpu")
+
+
+def test_the_command_measures_the_engines_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[tuple[Settings, bool, float]] = []
+
+    def run(settings: Settings, *, as_json: bool, seconds: float) -> int:
+        seen.append((settings, as_json, seconds))
+        return 0
+
+    monkeypatch.setattr(bench, "run_engines", run)
+    assert main(["bench", "speed", "--engines", "--json", "--seconds", "3", "--threads", "1"]) == 0
+    ((settings, as_json, seconds),) = seen
+    assert (settings.threads, as_json, seconds) == (1, True, 3.0)
+    assert main(["bench", "speed", "--engines", "--soak", "1"]) == 2
+    assert "--soak does not go with --engines" in capsys.readouterr().err
