@@ -133,10 +133,11 @@ def _masks(clip: Clip, style: MaskStyle) -> Mask:
     return np.stack([draw_mask((shape[0], shape[1]), points, style) for points in clip.landmarks])
 
 
-def _warp(image: Image, matrix: npt.NDArray[np.float32]) -> Image:
+def _warp(image: Image, matrix: npt.NDArray[np.float32], shape: tuple[int, int] | None = None) -> Image:
+    """`image` moved by `matrix` (2, 3), on a canvas of `shape` (H, W): its own where None."""
     import cv2
 
-    size = (image.shape[1], image.shape[0])
+    size = (image.shape[1], image.shape[0]) if shape is None else (shape[1], shape[0])
     return np.asarray(
         cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101), np.uint8
     )
@@ -323,17 +324,18 @@ def piecewise_warp(image: Image, source: Points, target: Points, shape: tuple[in
     a, b = target[_ANCHORS], source[_ANCHORS]
     residual = b - (a @ inverse[:, :2].T + inverse[:, 2])
     coarse = 24
-    axis_y = (np.arange(coarse, dtype=np.float32) + 0.5) * height / coarse
-    axis_x = (np.arange(coarse, dtype=np.float32) + 0.5) * width / coarse
+    # The centres of the coarse cells as cv2.resize places them; only the residual is interpolated, never the position.
+    axis_y = (np.arange(coarse, dtype=np.float32) + 0.5) * height / coarse - 0.5
+    axis_x = (np.arange(coarse, dtype=np.float32) + 0.5) * width / coarse - 0.5
     nodes = np.stack(np.meshgrid(axis_x, axis_y), -1).reshape(-1, 2)
     reach = 0.35 * inter_ocular(target)
     distance = ((nodes[:, None] - a[None]) ** 2).sum(-1)
     weight = np.exp(-distance / (2 * reach * reach)) + 1e-6 / (1 + distance)
-    field = (weight @ residual) / weight.sum(1, keepdims=True)
-    mapped = nodes @ inverse[:, :2].T + inverse[:, 2] + field
-    maps = mapped.reshape(coarse, coarse, 2).astype(np.float32)
-    map_x = cv2.resize(maps[..., 0], (width, height), interpolation=cv2.INTER_LINEAR)
-    map_y = cv2.resize(maps[..., 1], (width, height), interpolation=cv2.INTER_LINEAR)
+    field = ((weight @ residual) / weight.sum(1, keepdims=True)).reshape(coarse, coarse, 2).astype(np.float32)
+    grid_y, grid_x = np.mgrid[0:height, 0:width].astype(np.float32)
+    moved = cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
+    map_x = (inverse[0, 0] * grid_x + inverse[0, 1] * grid_y + inverse[0, 2] + moved[..., 0]).astype(np.float32)
+    map_y = (inverse[1, 0] * grid_x + inverse[1, 1] * grid_y + inverse[1, 2] + moved[..., 1]).astype(np.float32)
     return np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
 
@@ -410,7 +412,7 @@ def _animated(clip: Clip, source: Clip, rng: Rng) -> Layer:
         frame = piecewise_warp(picture, points, driven, (height, width))
         if still:
             if i == 0:
-                behind, head = _warp(picture, matrix), _head(rigid, (height, width))
+                behind, head = _warp(picture, matrix, (height, width)), _head(rigid, (height, width))
             frame = blend(behind[None], frame[None], np.maximum(head, _head(driven, (height, width)))[None])[0]
         out[i] = sharpen(frame, amount, 1.0) if amount else frame
     return Layer(out, np.ones(clip.images.shape[:3], np.float32), Family.ANIMATED)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from engines.forge.families import SHARES, Clip, Family, make_layer
+from engines.forge.families import SHARES, Clip, Family, make_layer, piecewise_warp
 from engines.forge.live import DemoForger
 from engines.forge.masks import OVAL, MaskStyle, Region, draw_mask
 from engines.forge.nuisances import Codec, Nuisance, encode_decode, through
@@ -132,3 +132,28 @@ def test_the_demo_forger_changes_the_face_and_leaves_the_rest() -> None:
     assert change[low[1] : high[1], low[0] : high[0]].mean() > 2
     change[low[1] - 40 : high[1] + 40, low[0] - 40 : high[0] + 40] = 0
     assert change.max() == 0
+
+
+def test_a_warp_onto_the_same_landmarks_changes_nothing() -> None:
+    clip = _clip()
+    image, points = clip.images[0], clip.landmarks[0]
+    warped = piecewise_warp(image, points, points, image.shape[:2])
+    # Not even at the edge, and not by half a pixel: either would tell every forged picture from its real one.
+    assert np.abs(warped.astype(int) - image.astype(int)).max() <= 1
+
+
+def test_a_picture_of_another_size_can_be_animated() -> None:
+    clip = _clip(4)
+    smaller = Clip(np.ascontiguousarray(clip.images[:1, 6:186, 6:186]), clip.landmarks[:1] - np.float32(6))
+    for seed in range(6):
+        layer = make_layer(Family.ANIMATED, clip, np.random.default_rng(seed), smaller)
+        assert layer.images.shape == clip.images.shape
+
+
+def test_a_picture_of_another_size_can_be_animated() -> None:
+    clip, source = _clip(6), _clip(1)
+    small = Clip(np.ascontiguousarray(source.images[:, :170, :170]), source.landmarks)
+    for seed in range(6):
+        layer = make_layer(Family.ANIMATED, clip, np.random.default_rng(seed), small)
+        assert layer.images.shape == clip.images.shape
+        assert (layer.masks == 1).all()
