@@ -89,6 +89,8 @@ class OverlayModel:
     notice: str
     speed: str
     stages: tuple[StageHealth, ...]
+    runtimes: str
+    """A line for each inference runtime."""
     action: Action
 
 
@@ -145,6 +147,7 @@ class Controller:
             notice=_notice(snapshot, trouble, fresh=fresh),
             speed=_speed(snapshot, fresh=fresh),
             stages=snapshot.health if snapshot is not None else (),
+            runtimes=texts.runtimes(snapshot.runtimes) if snapshot is not None else "",
             action=_action(view),
         )
 

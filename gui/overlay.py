@@ -82,6 +82,8 @@ class Overlay(FloatingPanel):
         self.pictures_button.setChecked(self._remembered(PICTURES_KEY, default=True))
         self.stages = StageTable(self)
         self.stages.hide()
+        self.runtimes = _label("muted", self, wrap=True)
+        self.runtimes.hide()
         self.rule = QFrame(self)
         self.rule.setFixedHeight(1)
         self.action_button.clicked.connect(lambda: self.acted.emit(self._action))
@@ -130,6 +132,7 @@ class Overlay(FloatingPanel):
         self._ticks.addWidget(self.pictures_button)
         self._lower.addLayout(self._ticks)
         self._lower.addWidget(self.stages)
+        self._lower.addWidget(self.runtimes)
         self._page = QVBoxLayout(self)
         self._page.addLayout(self._upper)
         self._page.addWidget(self.people)
@@ -179,6 +182,7 @@ class Overlay(FloatingPanel):
         self.source.setToolTip(model.source)
         _say(self.notice, model.notice, "What the source or a stage says of itself.")
         _say(self.speed, model.speed, "What runs the detector, and the time from picture to verdict.")
+        _say(self.runtimes, model.runtimes, texts.RUNTIMES_MEANING)
         self.score.show_score(model.suspicion, model.mood, model.lead or "Score", self.colours)
         self.timeline.show_history(model.history, model.alerts, model.now_ns)
         self._show_action(model.action)
@@ -215,6 +219,7 @@ class Overlay(FloatingPanel):
             (self.map_button, full and self.details_button.isChecked()),
             (self.pictures_button, full and self.details_button.isChecked()),
             (self.stages, full and self.details_button.isChecked()),
+            (self.runtimes, full and self.details_button.isChecked() and bool(model and model.runtimes)),
         ):
             if widget.isHidden() is shown:
                 widget.setVisible(shown)

@@ -7,9 +7,10 @@ a report say the same. Here is what only the window says.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from gui.style import Mood
-from monitor.types import CueReading, FaceRegion, Reason, Severity, StageHealth, State
+from monitor.types import Candidate, CueReading, FaceRegion, Reason, Severity, StageHealth, State
 from monitor.wording import REASON_TEXT, SEVERITY_TEXT, STATE_TEXT, WHERE_LEGEND, WHERE_NOWHERE, percent, place
 
 WINDOW_KEYS = (
@@ -34,6 +35,7 @@ PICTURES = "Pictures of faces"
 PICTURES_MEANING = "Shows or hides the faces. They are kept in memory for a moment, never stored or sent. Ctrl+P."
 PICTURE_MEANING = "The face as the monitor sees it, in memory only."
 SWATCH = "The colours of the map, from weak to strong"
+RUNTIMES_MEANING = "What could run the detector on this machine, and why it does or does not."
 STAGE_COLUMNS = ("Stage", "per second", "median", "95 %", "lost")
 NO_FRESH_READING = "no fresh reading"
 NOBODY = "no face in view"
@@ -174,6 +176,15 @@ def speed(runtime: str, p50_ms: float | None, p95_ms: float | None) -> str:
     if p50_ms is None or p95_ms is None:
         return runtime
     return f"{runtime}\n{p50_ms:.0f} ms to a verdict, 95 % within {p95_ms:.0f} ms"
+
+
+def runtimes(candidates: Sequence[Candidate]) -> str:
+    """A line for each inference runtime: whether it runs the detector, and why or why not."""
+    lines = []
+    for one in candidates:
+        time = "" if one.encoder_ms is None else f" ({one.encoder_ms:.1f} ms a face)"
+        lines.append(f"{BULLET}{one.name}{' runs' if one.taken else ''}: {one.reason}{time}")
+    return "\n".join(lines)
 
 
 def coverage(share: float) -> str:
