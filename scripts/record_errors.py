@@ -3,7 +3,7 @@
     unmask bench accuracy MANIFEST --json > accuracy.json
     python scripts/record_errors.py accuracy.json
 
-Refuses figures of another model than the card's. The table replaces what stands between the two marks in the
+Refuses figures of another model than the card's. The table replaces what stands between the two marks in each
 document (`<!-- accuracy -->`, `<!-- /accuracy -->`). Blind spots are sentences kept in this file.
 """
 
@@ -19,7 +19,8 @@ from engines.card import ErrorRow, default_card_path, load_card, write_card
 
 SCHEMA = "unmask.accuracy/2"
 BEGIN, END = "<!-- accuracy -->", "<!-- /accuracy -->"
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "detector.md"
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = (ROOT / "docs" / "detector.md", ROOT / "README.md")
 BLIND_SPOTS = (
     "Talking heads generated whole (no boundary, cleaner than a camera): at chance.",
     "Face2Face and NeuralTextures after heavy compression: at chance. DFDC: at chance on eight recordings.",
@@ -113,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("figures", type=Path)
     parser.add_argument("--card", type=Path, default=default_card_path())
-    parser.add_argument("--document", type=Path, default=DOCUMENT)
+    parser.add_argument("--document", type=Path, action="append", help="by default docs/detector.md and README.md")
     arguments = parser.parse_args(argv)
     figures = json.loads(arguments.figures.read_text(encoding="utf-8"))
     if figures.get("schema") != SCHEMA:
@@ -121,14 +122,17 @@ def main(argv: list[str] | None = None) -> int:
     card = load_card(arguments.card)
     if figures["model"] != card.id:
         raise SystemExit(f"{arguments.figures}: figures of {figures['model']}, the card is of {card.id}; measure again")
-    try:
-        document = with_table(arguments.document.read_text(encoding="utf-8"), table(figures))
-    except ValueError as error:
-        raise SystemExit(f"{arguments.document}: {error}") from None
+    documents: dict[Path, str] = {}
+    for path in arguments.document or DOCUMENTS:
+        try:
+            documents[path] = with_table(path.read_text(encoding="utf-8"), table(figures))
+        except ValueError as error:
+            raise SystemExit(f"{path}: {error}") from None
     rows = error_rows(figures)
     write_card(arguments.card, replace(card, errors=rows, known_blind_spots=BLIND_SPOTS))
-    arguments.document.write_text(document, encoding="utf-8")
-    print(f"{arguments.card}, {arguments.document}: {len(rows)} families recorded")
+    for path, text in documents.items():
+        path.write_text(text, encoding="utf-8")
+    print(f"{', '.join(str(p) for p in (arguments.card, *documents))}: {len(rows)} families recorded")
     return 0
 
 
