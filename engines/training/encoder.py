@@ -2,7 +2,8 @@
 
     python -m engines.training.encoder CORPUS RUN --minutes 80
 
-Writes RUN/encoder.pt (newest state, to resume from) and RUN/encoder_best.pt (best validation mean), each by an
+Writes RUN/encoder.pt (newest state, to resume from) and RUN/encoder_best.pt (averaged weights: the best on
+validation so far, and the last ones when the minutes are used), each by an
 atomic rename. Running the same command again goes on where the last one stopped, until the minutes are used.
 The same code trains on a CPU and on a CUDA GPU.
 """
@@ -157,6 +158,9 @@ def train(corpus_path: Path, run: Path, arguments: argparse.Namespace) -> None:
         forgeries=0 if arguments.own_only else arguments.forgeries,
     )
     left_out = frozenset(filter(None, arguments.leave_out.split(",")))
+    if arguments.own_only:
+        # A recorded live swap also counts as a generator: no batch may reach one by that way either.
+        left_out |= {"live-pair"}
     sampler = Sampler(corpus, size_px=arguments.size, mix=mix, left_out=left_out, scale=arguments.scale)
     encoder = Encoder()
     encoder.backbone.load_imagenet()
@@ -228,8 +232,9 @@ def train(corpus_path: Path, run: Path, arguments: argparse.Namespace) -> None:
             print("validation " + " ".join(f"{k} {v:.3f}" for k, v in table.items()), flush=True)
             with (run / "validation.jsonl").open("a") as log:
                 log.write(json.dumps({"step": step, "minutes": used_s / 60, **table}) + "\n")
-            if table["mean"] >= best:
-                best = table["mean"]
+            # The averaged weights at the end of the cosine ship; before that, the best so far.
+            if table["mean"] >= best or done:
+                best = max(best, table["mean"])
                 _save(run / "encoder_best.pt", {"encoder": average.state, "step": step, "auc": table})
         if time.monotonic() - last_save > _SAVE_EVERY_S or done:
             last_save = time.monotonic()
