@@ -146,19 +146,23 @@ class Sampler:
         return self._region(entry, int(rng.integers(entry.count)), 1, rng)
 
     def made_again(self, rng: Rng, frames: int) -> tuple[Clip, Clip] | None:
-        """A stretch of at most `frames` samples and the same stretch as a generator made it, or None without any.
+        """`frames` samples of one person and the same samples as a generator made them, or None without any.
 
         A recorded live swap of the same frames counts as a generator. Generators are drawn evenly, the restorer,
         which is the finest of them, twice as often.
         """
-        names = [n for n, found in self.remade.items() if any(b.count >= frames for b, _ in found)]
+        usable = {
+            name: [f for f in found if f[0].count >= frames and (frames == 1 or f[0].entry.split == "clip")]
+            for name, found in self.remade.items()
+        }
+        names = [name for name, found in usable.items() if found]
         names += [n for n in names if n == RESTORER]
         choice = int(rng.integers(len(names) + bool(self.live))) if names or self.live else -1
         if choice < 0:
             return None
         if choice == len(names):
             return self._live_stretch(rng, frames)
-        found = [f for f in self.remade[names[choice]] if f[0].count >= frames]
+        found = usable[names[choice]]
         # Clips first: the stills' blocks are many.
         moving = [f for f in found if f[0].entry.split == "clip"]
         pool = moving if moving and rng.random() < 0.5 else found

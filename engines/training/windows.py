@@ -200,6 +200,8 @@ def main() -> int:
     arguments = parser.parse_args()
     corpus = Corpus.load(arguments.corpus)
     left_out = frozenset(filter(None, arguments.leave_out.split(",")))
+    if not arguments.recorded:
+        left_out |= {"live-pair"}
     for name, validation, pairs in (("validation", True, arguments.pairs // 4), ("train", False, arguments.pairs)):
         sampler = Sampler(
             corpus,

@@ -152,6 +152,56 @@ def test_what_a_generator_made_becomes_a_forged_pair(corpus: Path) -> None:
     assert not Sampler(loaded, size_px=144, mix=Mix(), left_out=frozenset({"remade:grey", "live-pair"})).remade
 
 
+def test_a_stretch_is_never_made_of_stills(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engines.training.data import Mix, Sampler
+    from engines.training.entries import Corpus
+    from engines.training.remade import REMADE_PX, blocks, write_block
+
+    loaded = Corpus.load(corpus)
+    for block in blocks(loaded, clip_frames=12, stretches=1):
+        write_block(block.path(corpus, "short"), np.zeros((block.count, REMADE_PX, REMADE_PX, 3), np.uint8))
+    # Nobody of the stills validates: all of them may be drawn here.
+    monkeypatch.setattr("engines.training.data.STILL_VALIDATION", 0)
+    left_out = frozenset({"live-pair", "remade:grey"})
+    sampler = Sampler(loaded, size_px=144, mix=Mix(), left_out=left_out)
+    rng = np.random.default_rng(0)
+    assert {b.entry.split for b, _ in sampler.remade["short"]} == {"clip", "still"}
+    assert sampler.made_again(rng, 1) is not None
+    assert sampler.made_again(rng, 12) is not None
+    # Forty stills lie in one block, but forty people are no stretch of one.
+    assert all(sampler.made_again(rng, 32) is None for _ in range(8))
+
+
+def test_only_own_forgeries_leaves_recorded_live_swaps_out_of_every_family(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engines.training import encoder, windows
+    from engines.training.data import Sampler
+
+    class Seen(Exception):
+        """Stops the command once it has made its sampler."""
+
+    live: list[int] = []
+
+    def made(self: Sampler, *arguments: object, **named: object) -> None:
+        original(self, *arguments, **named)  # type: ignore[arg-type]
+        if not named.get("validation"):
+            live.append(len(self.live))
+            raise Seen
+
+    original = Sampler.__init__
+    monkeypatch.setattr(Sampler, "__init__", made)
+    for own_only in (False, True):
+        with pytest.raises(Seen):
+            encoder.train(corpus, tmp_path / "run", _arguments(own_only=own_only))
+    monkeypatch.setattr(windows, "write", lambda *_: 0)
+    for extra in ([], ["--recorded"]):
+        monkeypatch.setattr(sys, "argv", ["windows", str(corpus), str(tmp_path / "run"), *extra])
+        with pytest.raises(Seen):
+            windows.main()
+    assert [count > 0 for count in live] == [True, False, False, True]
+
+
 def test_windows_take_32_rising_samples_without_long_gaps() -> None:
     from engines.training.windows import draw_steps
 
