@@ -148,12 +148,3 @@ def test_a_picture_of_another_size_can_be_animated() -> None:
     for seed in range(6):
         layer = make_layer(Family.ANIMATED, clip, np.random.default_rng(seed), smaller)
         assert layer.images.shape == clip.images.shape
-
-
-def test_a_picture_of_another_size_can_be_animated() -> None:
-    clip, source = _clip(6), _clip(1)
-    small = Clip(np.ascontiguousarray(source.images[:, :170, :170]), source.landmarks)
-    for seed in range(6):
-        layer = make_layer(Family.ANIMATED, clip, np.random.default_rng(seed), small)
-        assert layer.images.shape == clip.images.shape
-        assert (layer.masks == 1).all()
