@@ -158,28 +158,13 @@ class CheckedGraph(ABC):
         """Drop the native objects."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotBuilt:
-    """A runtime that is planned but not part of this version: listed so that nobody wonders, never opened."""
-
-    name: str
-    title: str
-    precision: Precision = Precision.FP32
-
-    def available(self) -> str | None:
-        return "not built in this version of unmask"
-
-    def version(self) -> str:
-        return ""
-
-    def open(self, path: Path, threads: int) -> Graph:  # noqa: ARG002
-        raise EngineError(f"runtime {self.name}: {self.available()}; set runtime to 'auto'")
-
-
 def all_runtimes() -> tuple[Runtime, ...]:
     """Every runtime that this version knows of, usable here or not."""
     from engines.runtimes.onnx import CoreMlRuntime, DirectMlRuntime, OnnxRuntime
     from engines.runtimes.openvino import OpenVinoBf16Runtime, OpenVinoRuntime
+    from engines.runtimes.tensorrt import TensorRtRuntime
+    from engines.runtimes.tensorrt_kind import RTX, TENSORRT
+    from engines.runtimes.torch_cuda import TorchRuntime
 
     return (
         OpenVinoRuntime(),
@@ -187,9 +172,9 @@ def all_runtimes() -> tuple[Runtime, ...]:
         OnnxRuntime(),
         CoreMlRuntime(),
         DirectMlRuntime(),
-        NotBuilt("tensorrt", "TensorRT"),
-        NotBuilt("tensorrt-rtx", "TensorRT for RTX"),
-        NotBuilt("cuda", "torch CUDA"),
+        TensorRtRuntime(TENSORRT),
+        TensorRtRuntime(RTX),
+        TorchRuntime(),
     )
 
 

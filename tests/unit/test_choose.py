@@ -13,7 +13,8 @@ from engines import choice_memory
 from engines.card import ModelCard
 from engines.choose import Choice, choose
 from engines.errors import EngineError, Unfit
-from engines.runtimes import NotBuilt, Precision, Runtime, all_runtimes
+from engines.runtimes import Precision, Runtime, all_runtimes
+from engines.runtimes.onnx import OnnxRuntime
 
 
 class Bench:
@@ -218,12 +219,21 @@ def test_an_unknown_runtime_is_refused_with_the_known_ones(bench: Bench) -> None
         bench.choose("gpu")
 
 
-def test_one_that_is_not_built_is_never_taken(bench: Bench) -> None:
+class Absent(OnnxRuntime):
+    """A runtime whose library is not here."""
+
+    name = "cuda"
+
+    def available(self) -> str | None:
+        return "not at hand"
+
+
+def test_one_that_is_not_at_hand_is_never_taken(bench: Bench) -> None:
     bench.add("good")
-    runtimes: tuple[Runtime, ...] = (NotBuilt("cuda", "torch CUDA"), *bench.runtimes.values())
+    runtimes: tuple[Runtime, ...] = (Absent(), *bench.runtimes.values())
     choice = choose(bench.card, runtimes=runtimes, memory_file=bench.memory_file, timer=bench.stopwatch)
-    assert _reasons(choice)["cuda"] == "not built in this version of unmask"
-    with pytest.raises(EngineError, match="runtime cuda: not built in this version"):
+    assert _reasons(choice)["cuda"] == "not at hand"
+    with pytest.raises(EngineError, match="runtime cuda: not at hand"):
         choose(bench.card, "cuda", runtimes=runtimes, memory_file=bench.memory_file)
 
 

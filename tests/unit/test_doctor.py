@@ -89,7 +89,7 @@ def test_where_everything_is_there_the_main_job_can_run(
     )
     runtimes = [row["text"] for row in document["findings"] if row["topic"] == "runtime"]
     assert sum("runs the detector" in text for text in runtimes) == 1
-    assert any("not built in this version" in text for text in runtimes)
+    assert any("tensorrt: left, the package tensorrt is not installed" in text for text in runtimes)
 
 
 @pytest.mark.usefixtures("tiny_model", "one_dependency")
@@ -116,7 +116,7 @@ def test_a_detector_whose_graph_was_changed_is_status_four(tiny_model: Path, fac
 def test_a_runtime_that_is_asked_for_and_cannot_run_is_status_five(face_landmarker_asset: Path) -> None:
     runtime = found(Settings(runtime="tensorrt"))["runtime"][0]
     assert (runtime.level, runtime.exit_code) == (Level.FAULT, 5)
-    assert "not built in this version" in runtime.text
+    assert "the package tensorrt is not installed" in runtime.text
 
 
 @pytest.mark.usefixtures("tiny_model", "one_dependency")

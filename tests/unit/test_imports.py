@@ -22,6 +22,8 @@ HEAVY = {"mediapipe", "torch", "openvino", "onnxruntime", "cv2", "mss", "skimage
 """Slow to import, or missing on some machine: never imported with a module, only by what uses them."""
 TRAINING = ("engines/training/", "engines/network.py", "engines/corpus/", "engines/corpus.py")
 FORGERY = ("engines/forge/",)
+ON_THE_GPU = ("engines/runtimes/torch_cuda.py", "engines/peaks.py")
+"""May import torch where it is used: the runtime that is torch, and the measure of what a GPU can do at most."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ def faults(path: str, source: str) -> list[str]:
             fault(entry, "Qt lives in gui only")
         if entry.package in HEAVY - allowed and not entry.lazy and not entry.typing:
             fault(entry, "import it where it is used, in a function")
-        if entry.package == "torch" and not path.startswith(TRAINING) and not entry.typing:
-            fault(entry, "only training uses torch")
+        if entry.package == "torch" and not path.startswith(TRAINING) and path not in ON_THE_GPU and not entry.typing:
+            fault(entry, "only training and what runs on a GPU use torch")
     return found
 
 
@@ -96,6 +98,8 @@ def test_the_code_keeps_the_import_rules() -> None:
         ("engines/choose.py", "import monitor.types"),
         ("engines/choose.py", "def f():\n    from monitor import types"),
         ("engines/runtimes/onnx.py", "from gui.app import run_watch"),
+        ("engines/runtimes/torch_cuda.py", "import torch"),
+        ("engines/runtimes/onnx.py", "def f():\n    import torch"),
         ("monitor/pipeline.py", "def f():\n    import gui.app"),
         ("monitor/cli.py", "from gui.app import run_watch"),
         ("monitor/cli.py", "if True:\n    import gui"),
