@@ -97,8 +97,27 @@ def build_parser() -> Parser:
     doctor.add_argument("--json", action="store_true", help="print JSON")
     _add_settings(doctor)
 
+    _add_engines(commands)
     _add_bench(commands)
     return parser
+
+
+def _add_engines(commands: argparse._SubParsersAction[Parser]) -> None:
+    engines = _command(commands, "engines", "what GPUs run: build it ahead, check it, delete it")
+    kinds = engines.add_subparsers(title="what to do", metavar="WHAT", required=True, parser_class=Parser)
+
+    listed = _command(kinds, "list", "list libraries and built engines", "engines list")
+    build = _command(kinds, "build", "build the engines of both graphs in a process of their own", "engines build")
+    build.add_argument(
+        "--for", dest="capabilities", type=_capabilities, default=(), metavar="SM,SM", help="as sm86,sm120: other GPUs"
+    )
+    build.add_argument("--runtime", choices=["tensorrt", "tensorrt-rtx"], help="default: the one that is installed")
+    build.add_argument("--force", action="store_true", help="build again what is there or was given up")
+    verify = _command(kinds, "verify", "hash every engine; status 5 where one is of no use", "engines verify")
+    clean = _command(kinds, "clean", "delete engines that are of no use", "engines clean")
+    clean.add_argument("--all", action="store_true", help="delete all of them")
+    for parser in (listed, build, verify, clean):
+        parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_bench(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -208,6 +227,15 @@ def _names(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise argparse.ArgumentTypeError(f"expected names with commas between them, found {text!r}")
+    return names
+
+
+def _capabilities(text: str) -> tuple[str, ...]:
+    names = _names(text.lower())
+    for name in names:
+        digits = name.removeprefix("sm")
+        if not (name.startswith("sm") and digits.isascii() and digits.isdigit() and 2 <= len(digits) <= 3):
+            raise argparse.ArgumentTypeError(f"expected compute capabilities like sm86,sm120, found {text!r}")
     return names
 
 

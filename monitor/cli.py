@@ -206,6 +206,30 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return run_doctor(settings, fetch=arguments.fetch, as_json=arguments.json, screen_problem=screen_problem)
 
 
+def _engines_list(arguments: argparse.Namespace) -> int:
+    from monitor.engine_command import run_list
+
+    return run_list(arguments.json)
+
+
+def _engines_build(arguments: argparse.Namespace) -> int:
+    from monitor.engine_command import Order, run_build
+
+    return run_build(Order(arguments.capabilities, arguments.runtime, arguments.force), arguments.json)
+
+
+def _engines_verify(arguments: argparse.Namespace) -> int:
+    from monitor.engine_command import run_verify
+
+    return run_verify(arguments.json)
+
+
+def _engines_clean(arguments: argparse.Namespace) -> int:
+    from monitor.engine_command import run_clean
+
+    return run_clean(arguments.all, arguments.json)
+
+
 def _bench_accuracy(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     from monitor.bench.accuracy import run_accuracy
@@ -265,6 +289,10 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "analyze": _analyze,
     "sources": _sources,
     "doctor": _doctor,
+    "engines list": _engines_list,
+    "engines build": _engines_build,
+    "engines verify": _engines_verify,
+    "engines clean": _engines_clean,
     "bench accuracy": _bench_accuracy,
     "bench robustness": _bench_robustness,
     "bench shortcuts": _bench_shortcuts,
