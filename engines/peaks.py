@@ -14,14 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from engines.errors import EngineError
-from engines.runtimes import Precision, one_line
+from engines.runtimes import Precision
 
 _SIDE = 1024
 _COPY_BYTES = 64 << 20
 _BUDGET_S = 0.5
-_GPU_SIDE = 8192
-_GPU_COPY_BYTES = 1 << 30
 _MIN_RUNS = 5
 
 
@@ -37,7 +34,7 @@ class Peaks:
 
 def cpu_peaks(threads: int, precision: Precision = Precision.FP32) -> Peaks:
     """Of this many threads, by OpenVINO's own matrix product, or numpy's where it is not installed (all cores)."""
-    return Peaks(2.0 * _SIDE**3 / _best_s(_product(threads, precision)), 2.0 * _COPY_BYTES / _best_s(_copy(threads)))
+    return Peaks(2.0 * _SIDE**3 / best_s(_product(threads, precision)), 2.0 * _COPY_BYTES / best_s(_copy(threads)))
 
 
 def _product(threads: int, precision: Precision) -> Callable[[], object]:
@@ -72,30 +69,8 @@ def _copy(threads: int) -> Callable[[], object]:
     return copy
 
 
-def gpu_peaks(precision: Precision = Precision.FP16) -> Peaks:
-    """Of the first CUDA device, by torch. Raises EngineError where torch or a device is not there."""
-    try:
-        import torch
-
-        kind = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}[precision]
-        left, right = (torch.randn(_GPU_SIDE, _GPU_SIDE, device="cuda", dtype=kind) for _ in range(2))
-        source = torch.ones(_GPU_COPY_BYTES, device="cuda", dtype=torch.uint8)
-        target = torch.zeros_like(source)
-
-        def product() -> None:
-            torch.mm(left, right)
-            torch.cuda.synchronize()
-
-        def copy() -> None:
-            target.copy_(source)
-            torch.cuda.synchronize()
-
-        return Peaks(2.0 * _GPU_SIDE**3 / _best_s(product), 2.0 * _GPU_COPY_BYTES / _best_s(copy))
-    except Exception as error:  # ImportError, AssertionError of a CPU build, or one of CUDA's own
-        raise EngineError(f"the peaks of the GPU cannot be measured: {one_line(error)}") from error
-
-
-def _best_s(run: Callable[[], object]) -> float:
+def best_s(run: Callable[[], object]) -> float:
+    """The shortest of many runs, in seconds; the first one is not counted."""
     run()
     times: list[float] = []
     while len(times) < _MIN_RUNS or sum(times) < _BUDGET_S:

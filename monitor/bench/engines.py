@@ -23,8 +23,9 @@ from engines.choose import AUTO
 from engines.detector_engine import DetectorEngine, open_engine
 from engines.errors import EngineError
 from engines.golden import check_golden, golden_inputs
+from engines.gpu_peaks import gpu_peaks
 from engines.graph_cost import GraphCost, count
-from engines.peaks import Peaks, cpu_peaks, gpu_peaks
+from engines.peaks import Peaks, cpu_peaks
 from engines.picture_proof import check_pictures
 from engines.runtimes import Precision, Runtime, all_runtimes
 from monitor.bench.capacity import Times, calls_a_device

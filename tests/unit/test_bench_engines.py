@@ -12,8 +12,9 @@ from scripted_runtime import ScriptedRuntime, Stopwatch, write_scripted_detector
 
 from engines import peaks as peaks_module
 from engines.errors import EngineError
+from engines.gpu_peaks import gpu_peaks
 from engines.graph_cost import GraphCost, count
-from engines.peaks import Peaks, cpu_peaks, gpu_peaks
+from engines.peaks import Peaks, cpu_peaks
 from engines.runtimes import Precision
 from engines.runtimes.openvino import OpenVinoRuntime
 from monitor.bench import engines as bench

@@ -22,7 +22,7 @@ HEAVY = {"mediapipe", "torch", "openvino", "onnxruntime", "cv2", "mss", "skimage
 """Slow to import, or missing on some machine: never imported with a module, only by what uses them."""
 TRAINING = ("engines/training/", "engines/network.py", "engines/corpus/", "engines/corpus.py")
 FORGERY = ("engines/forge/",)
-ON_THE_GPU = ("engines/runtimes/torch_cuda.py", "engines/peaks.py")
+ON_THE_GPU = ("engines/runtimes/torch_cuda.py", "engines/gpu_peaks.py")
 """May import torch where it is used: the runtime that is torch, and the measure of what a GPU can do at most."""
 
 
