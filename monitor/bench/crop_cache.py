@@ -18,9 +18,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from engines.calibration import QualityRange
+from engines.card import ModelCard
 from engines.window_input import AUX_DIM
 from monitor.bench.judging import open_limited
 from monitor.bench.manifest import Row
+from monitor.bench.work import digest, row_key
 from monitor.perceive import Perceived
 from monitor.quality import Gates, measure
 from monitor.sampling import FrameSampler
@@ -86,7 +89,7 @@ def read_row(row: Row, settings: Settings, models: Models, limit_s: float) -> Cr
         closing(open_limited(row, settings, limit_s)) as source,
         closing(make_perceiver(models.face_asset, models.card, settings, live=False)) as perceiver,
     ):
-        collector = Collector(settings, models.card.head.steps)
+        collector = Collector(settings, models.card.head.steps, models.card.quality_range)
         for frame in source.frames():
             if sampler.take(frame.media_ns):
                 collector.add(perceiver.step(frame))
@@ -102,9 +105,13 @@ class _Person:
 class Collector:
     """Puts together the windows of each person as `monitor.inference` does, and keeps their crops."""
 
-    def __init__(self, settings: Settings, steps: int) -> None:
+    def __init__(self, settings: Settings, steps: int, seen: QualityRange | None = None) -> None:
+        """`seen` is the range of the model card, beyond which the product judges nothing."""
         gates = Gates.from_settings(
-            min_face_px=settings.min_face_px, max_yaw_deg=settings.max_yaw_deg, min_rate_hz=settings.min_rate_hz
+            min_face_px=settings.min_face_px,
+            max_yaw_deg=settings.max_yaw_deg,
+            min_rate_hz=settings.min_rate_hz,
+            seen=seen,
         )
         self._steps = steps
         self._builder = WindowBuilder(gates, steps=steps, hop_frames=settings.hop_frames)
@@ -197,6 +204,21 @@ def load(path: Path) -> CropSequence | None:
             return CropSequence(**{one.name: stored[one.name] for one in fields(CropSequence)})
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
+
+
+def crops_key(row: Row, settings: Settings, card: ModelCard, limit_s: float) -> str:
+    """Names the crops of a row: its pictures, and all that decides which crops and windows are made of them."""
+    return digest(
+        row_key(row, settings, limit_s),
+        card.encoder.crop_px,
+        card.head.steps,
+        card.quality_range,
+        settings.sample_rate_hz,
+        settings.hop_frames,
+        settings.min_face_px,
+        settings.max_yaw_deg,
+        settings.min_rate_hz,
+    )
 
 
 def sequence_of(row: Row, settings: Settings, models: Models, limit_s: float, path: Path) -> CropSequence:

@@ -20,11 +20,11 @@ from engines.card import ModelCard
 from engines.detector_engine import Engine
 from engines.window_input import AUX_DIM, aux_rows, blur_and_luma
 from monitor.bench import alterations
-from monitor.bench.crop_cache import CropSequence, sequence_of
+from monitor.bench.crop_cache import CropSequence, crops_key, sequence_of
 from monitor.bench.manifest import Row, first_rows, read_manifest
 from monitor.bench.shortcut_figures import Report, Trial, make_report
 from monitor.bench.tables import print_json
-from monitor.bench.work import Work, digest, model_key, row_key, rows_of_families
+from monitor.bench.work import Work, digest, model_key, rows_of_families
 from monitor.detector import Detector
 from monitor.errors import SettingsError, SourceError
 from monitor.results import Json
@@ -99,7 +99,7 @@ def trials_of(row: Row) -> tuple[Trial, ...]:
 
 def score_row(row: Row, settings: Settings, models: Models, work: Work, limit_s: float) -> Scored:
     """The row in its trials; what `work` knows is not done again. Raises SettingsError, AssetError, EngineError."""
-    pictures = digest(row_key(row, settings, limit_s), models.card.encoder.crop_px, models.card.head.steps)
+    pictures = crops_key(row, settings, models.card, limit_s)
     key = digest("shortcuts", VERSION, model_key(models.card, settings), pictures, row.fake)
     kept = work.get(key)
     if kept is None:

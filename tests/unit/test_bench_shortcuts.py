@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 import engines.card
+from engines.calibration import QualityRange
 from engines.card import write_card
 from engines.detector_engine import open_engine
 from engines.runtimes.onnx import OnnxRuntime
 from engines.window_input import AUX_DIM
 from monitor.bench import alterations, crop_cache, shortcuts
 from monitor.bench.accuracy import log_odds
-from monitor.bench.crop_cache import MAX_PEOPLE, Collector, CropSequence, load, save
+from monitor.bench.crop_cache import MAX_PEOPLE, Collector, CropSequence, crops_key, load, save
 from monitor.bench.judging import RowJudge
 from monitor.bench.manifest import Row
 from monitor.bench.shortcut_figures import MUST_STAY_REAL, Finding, Trial, make_report, shortcuts_json, shortcuts_table
@@ -131,8 +132,10 @@ def perceived(frame: Frame, *people: int, cut: bool = False) -> Perceived:
     )
 
 
-def collected(count: int, *, steps: int = 8, cut_at: int | None = None) -> CropSequence:
-    collector = Collector(Settings(hop_frames=2), steps)
+def collected(
+    count: int, *, steps: int = 8, cut_at: int | None = None, seen: QualityRange | None = None
+) -> CropSequence:
+    collector = Collector(Settings(hop_frames=2), steps, seen)
     for frame in frames(count):
         assert isinstance(frame, Frame)
         collector.add(perceived(frame, 1, cut=frame.seq == cut_at))
@@ -167,6 +170,33 @@ def test_the_person_seen_for_longest_is_kept_and_a_crowd_is_bounded() -> None:
         collector.add(perceived(frame, *people))
     assert len(collector._people) == MAX_PEOPLE
     assert len(collector.longest(96).crops) == 30
+
+
+def test_crops_are_made_anew_where_other_windows_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"x")
+    row, card = Row("a.mp4", path, None, False, "f", "g"), engines.card.load_card()
+    seen = QualityRange(min_face_px=40, max_face_px=400, min_blur=0.0, max_blur=4.0, min_luma=10.0, max_luma=250.0)
+    plain = Settings(source="demo:")
+    keys = {
+        crops_key(row, settings, one, 8.0)
+        for settings, one in (
+            (plain, card),
+            (Settings(source="demo:", hop_frames=3), card),
+            (Settings(source="demo:", sample_rate_hz=10.0), card),
+            (Settings(source="demo:", min_face_px=100.0), card),
+            (plain, replace(card, quality_range=seen)),
+        )
+    }
+    assert len(keys) == 5
+    # What a score is made of does not matter to the crops.
+    assert crops_key(row, Settings(source="webcam:0", threads=1), card, 8.0) in keys
+
+
+def test_nothing_beyond_the_range_of_the_model_card_becomes_a_window() -> None:
+    seen = QualityRange(min_face_px=5000, max_face_px=9000, min_blur=0.0, max_blur=4.0, min_luma=10.0, max_luma=250.0)
+    assert len(collected(40).steps) > 0
+    assert len(collected(40, seen=seen).steps) == 0
 
 
 def test_crops_are_kept_and_a_broken_file_is_none(tmp_path: Path) -> None:
