@@ -66,12 +66,22 @@ SHARES: dict[Family, float] = {
 }
 
 
+class Made(enum.Enum):
+    """What of a generator's clip the generator made."""
+
+    PICTURE = "the whole picture"
+    FACE = "the face, pasted back where it was"
+    RECORDED = "the face, in a recording of its own that may lie a pixel off"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
     """A person's clip: images uint8 (T, H, W, 3), landmarks float32 (T, 478, 2) in pixels."""
 
     images: Image
     landmarks: Points
+    made: Made = Made.PICTURE
+    """Read of what a generator made; of no account for a real clip."""
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != np.uint8 or len(self.images) != len(self.landmarks):
@@ -369,13 +379,13 @@ _WHOLE_SHARE = 0.5
 
 def _remade(clip: Clip, made: Clip, rng: Rng) -> Layer:
     """A generator's picture of the same frames, sharpened and recoloured as swappers do, with alignment noise."""
-    whole = rng.random() < _WHOLE_SHARE and not _leaves_surround(clip.images, made.images)
+    whole = rng.random() < _WHOLE_SHARE and made.made is Made.PICTURE
     style = MaskStyle.draw(rng, SWAPPED)
     colour = draw_colour(rng, 0.5)
     amount = float(rng.uniform(0.2, 1.4)) if rng.random() < 0.5 else 0.0
     wander = _wander(rng, len(clip.images), 0.7) * np.float32(rng.uniform(0, 0.012))
     tone = bool(rng.random() < 0.7)
-    keep = float(rng.uniform(0.2, 0.8)) if rng.random() < 0.5 else 0.0
+    keep = float(rng.uniform(0.2, 0.8)) if made.made is not Made.RECORDED and rng.random() < 0.5 else 0.0
     out = np.empty_like(clip.images)
     for i, image in enumerate(made.images):
         layer = _as_good_as(image, clip.images[i], tone, keep)
@@ -428,12 +438,6 @@ def _head(points: Points, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
     axes = (round(1.35 * unit), round(1.9 * unit))
     cv2.ellipse(disc, (round(float(centre[0])), round(float(centre[1]))), axes, 0, 0, 360, 255, -1)
     return np.asarray(cv2.GaussianBlur(disc, (0, 0), max(0.25 * unit, 0.5)).astype(np.float32) / 255, np.float32)
-
-
-def _leaves_surround(own: Image, made: Image) -> bool:
-    """Whether a generator made the face alone and pasted it back: such a picture has no whole to show."""
-    corner = (slice(None), slice(0, 8), slice(0, 8))
-    return float(np.abs(own[corner].astype(np.int16) - made[corner]).mean()) < 1.0
 
 
 def _as_good_as(made: Image, own: Image, tone: bool, keep: float) -> Image:

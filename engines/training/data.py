@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engines.forge.families import SHARES, Clip, Family
+from engines.forge.families import SHARES, Clip, Family, Made
 from engines.forge.masks import Image, Points, Rng
 from engines.forge.nuisances import Edge, Nuisance, through
 from engines.forge.pairs import WHERE_STRIDE, Pair, draw_family, make_pair
 from engines.training.entries import CORPUS_SCALE, STILL_VALIDATION, Corpus, Entry
-from engines.training.remade import RESTORER, Block, stored_blocks
+from engines.training.remade import ALIGNED, RESTORER, Block, stored_blocks
 from engines.window_input import CROP_SCALE
 
 _FORGED_SHARE = 0.3
@@ -42,6 +42,15 @@ def cut(images: Image, points: Points, rng: Rng, *, jitter: bool = True, scale: 
     left, top = (int(np.clip((full - whole) / 2 + rng.uniform(-slack, slack), 0, full - whole)) for _ in range(2))
     cut = np.ascontiguousarray(images[:, top : top + whole, left : left + whole])
     return Clip(cut, np.asarray(points - np.array([left, top], np.float32), np.float32))
+
+
+_APART = 8
+
+
+def another_time(entry: Entry, start: int, rng: Rng) -> int:
+    """A sample of the entry at least half a second from sample `start`, where it is long enough for one."""
+    far = [i for i in range(entry.count) if abs(i - start) >= _APART]
+    return int(rng.choice(far)) if far else (entry.count - 1 if start < entry.count // 2 else 0)
 
 
 def same_frames(real: Entry, fake: Entry) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -177,7 +186,7 @@ class Sampler:
         seed = int(rng.integers(2**31))
         real = cut(_through_px(own, made.shape[1]), points, np.random.default_rng(seed), scale=self.scale)
         fake = cut(_resized(made, own.shape[1]), points, np.random.default_rng(seed), scale=self.scale)
-        return real, fake
+        return real, replace(fake, made=Made.FACE if names[choice] == ALIGNED else Made.PICTURE)
 
     def _live_stretch(self, rng: Rng, frames: int) -> tuple[Clip, Clip] | None:
         for _ in range(8):
@@ -187,9 +196,10 @@ class Sampler:
             if len(starts):
                 at = int(rng.choice(starts))
                 seed = int(rng.integers(2**31))
+                swapped = self._region(fake, int(of_fake[at]), frames, np.random.default_rng(seed))
                 return (
                     self._region(real, int(of_real[at]), frames, np.random.default_rng(seed)),
-                    self._region(fake, int(of_fake[at]), frames, np.random.default_rng(seed)),
+                    replace(swapped, made=Made.RECORDED),
                 )
         return None
 
@@ -219,7 +229,7 @@ class Sampler:
         clip = self.still_or_frame(rng, self.mix.still_share) if frames == 1 else self._stretch(rng, frames)
         other = None
         if family is Family.OTHER_PERSON:
-            found = self.made_again(rng, 1) if rng.random() < 0.4 else None
+            found = self.made_again(rng, 1) if Family.REMADE in self.shares and rng.random() < 0.4 else None
             # Somebody else's face as a generator makes it, or as it was taken.
             other = found[1] if found else self.still_or_frame(rng, 0.7)
             if frames > 1 and not found and rng.random() < 0.5:
@@ -227,11 +237,12 @@ class Sampler:
         return make_pair(clip, rng, size_px=self.size_px, other=other, family=family)
 
     def two_times(self, rng: Rng, frames: int) -> tuple[Clip, Clip]:
-        """A stretch of a clip, and one picture of the same person from anywhere in it, cut alike."""
+        """A stretch of a clip, and one picture of the same person from another part of it, cut alike."""
         entry = self.clip_entry(rng)
         frames = min(frames, entry.count)
         seed = int(rng.integers(2**31))
-        start, elsewhere = int(rng.integers(entry.count - frames + 1)), int(rng.integers(entry.count))
+        start = int(rng.integers(entry.count - frames + 1))
+        elsewhere = another_time(entry, start, rng)
         clip = self._region(entry, start, frames, np.random.default_rng(seed))
         return clip, self._region(entry, elsewhere, 1, np.random.default_rng(seed))
 

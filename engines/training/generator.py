@@ -27,11 +27,11 @@ from torch import Tensor, nn
 from engines.files import replaced
 from engines.forge.families import align
 from engines.forge.masks import Image, Points, Rng
-from engines.training.entries import Corpus, Entry
+from engines.training.entries import STILL_VALIDATION, Corpus, Entry
 from engines.training.fast_cpu import has_bf16
-from engines.training.remade import REMADE_PX, Block, blocks, write_block
+from engines.training.remade import ALIGNED, REMADE_PX, Block, blocks, write_block
 
-KINDS = ("aligned", "conv8", "conv16")
+KINDS = (ALIGNED, "conv8", "conv16")
 _ALIGNED_PX = 96
 _CODE_CHANNELS = 24
 _PATCH_PX = 96
@@ -80,7 +80,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self, kind: str) -> None:
         super().__init__()
-        if kind == "aligned":
+        if kind == ALIGNED:
             self.layers = nn.Sequential(
                 _down(3, 32),
                 _down(32, 64),
@@ -175,20 +175,21 @@ def _to_pictures(x: Tensor) -> Image:
 
 def _picture(entries: list[Entry], rng: Rng) -> tuple[Image, Points]:
     entry = entries[int(rng.integers(len(entries)))]
-    index = int(rng.integers(entry.count))
+    count = entry.count if entry.split == "clip" else max(entry.count - STILL_VALIDATION, 1)
+    index = int(rng.integers(count))
     return np.asarray(entry.images[index]), np.asarray(entry.meta("landmarks")[index], np.float32)
 
 
 def _training_batch(corpus: Corpus, kind: str, count: int, rng: Rng) -> Image:
-    """Real faces only: half stills, half frames of clips, mirrored half the time."""
+    """Real faces of training's people only: half stills, half frames of clips, mirrored half the time."""
     import cv2
 
-    clips, stills = list(corpus.clips), list(corpus.stills)
+    clips, stills = [e for e in corpus.clips if not e.held_out], list(corpus.stills)
     out = []
     for _ in range(count):
         use_still = bool(stills) and rng.random() < 0.5
         image, points = _picture(stills if use_still else clips, rng)
-        if kind == "aligned":
+        if kind == ALIGNED:
             noise = rng.normal(0, 0.02, 2).astype(np.float32)
             matrix = align(points, _ALIGNED_PX, noise)
             size = (_ALIGNED_PX, _ALIGNED_PX)
@@ -208,7 +209,7 @@ def train(corpus: Corpus, path: Path, kind: str, minutes: float, threads: int, s
     torch.set_num_threads(threads)
     model = Autoencoder(kind).to(device=device, memory_format=torch.channels_last)
     critic = _Critic().to(device=device, memory_format=torch.channels_last) if kind == "conv8" else None
-    optimiser = torch.optim.Adam(model.parameters(), 1e-3 if kind != "aligned" else 5e-4, betas=(0.7, 0.99))
+    optimiser = torch.optim.Adam(model.parameters(), 1e-3 if kind != ALIGNED else 5e-4, betas=(0.7, 0.99))
     against = torch.optim.Adam(critic.parameters(), 4e-4, betas=(0.5, 0.99)) if critic else None
     used_s, step = 0.0, 0
     if path.exists():
@@ -277,7 +278,7 @@ def remake(model: Autoencoder, kind: str, block: Block) -> Image:
     import cv2
 
     pictures = block.pictures()
-    if kind != "aligned":
+    if kind != ALIGNED:
         return _made(model, pictures)
     points = np.asarray(block.entry.meta("landmarks")[block.start : block.start + block.count], np.float32)
     points = points * np.float32(REMADE_PX / block.entry.images.shape[1])

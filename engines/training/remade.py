@@ -19,6 +19,8 @@ from engines.forge.masks import Image
 from engines.training.entries import Corpus, Entry
 
 REMADE_PX = 192
+ALIGNED = "aligned"
+"""Name of the generator that makes an aligned face alone and pastes it back."""
 RESTORER = "real-esrgan"
 """Name of the generator that `engines.training.restore` runs."""
 _STILLS_A_BLOCK = 50

@@ -24,7 +24,7 @@ from engines.forge.masks import Image, Rng
 from engines.forge.nuisances import Nuisance, through
 from engines.forge.pairs import draw_family, make_pair
 from engines.network import STEPS
-from engines.training.data import Mix, Sampler, region
+from engines.training.data import Mix, Sampler, another_time, region
 from engines.training.entries import Corpus, Entry
 from engines.window_input import CROP_SCALE, aux_rows, blur_and_luma
 
@@ -105,11 +105,12 @@ def synthesised(sampler: Sampler, rng: Rng) -> Iterator[tuple[WindowSample, Wind
             if not _steady(times):
                 continue
             other = sampler.still_or_frame(rng, 0.6)
+            seed = int(rng.integers(2**31))
             if family is Family.ANIMATED:
-                elsewhere = int(rng.integers(entry.count))
-                other = region(entry, elsewhere, 1, rng, jitter=False, scale=sampler.scale)
+                elsewhere = another_time(entry, start, rng)
+                other = region(entry, elsewhere, 1, np.random.default_rng(seed), scale=sampler.scale)
             family = Family.RESYNTH if family is Family.REMADE else family
-            clip = region(entry, start, span, rng, scale=sampler.scale)
+            clip = region(entry, start, span, np.random.default_rng(seed), scale=sampler.scale)
             clip = Clip(clip.images[kept], clip.landmarks[kept])
             pair = make_pair(clip, rng, size_px=sampler.size_px, other=other, family=family)
             face_px = _face_px(entry, start, span, pair.face_scale)[kept]
@@ -121,27 +122,20 @@ def synthesised(sampler: Sampler, rng: Rng) -> Iterator[tuple[WindowSample, Wind
 
 
 def recorded(entry: Entry, sampler: Sampler, rng: Rng, count: int) -> Iterator[WindowSample]:
-    """Windows of one entry as it is (the first) and through calls of its own."""
-    import cv2
-
+    """Windows of one entry, each through a call of its own, as the forged ones go: none is cleaner than those."""
     if entry.count < STEPS:
         return
-    for index in range(count):
+    for _ in range(count):
         start = _start(entry, rng)
         times = _times(entry, start, STEPS)
         if not _steady(times):
             continue
-        clip = region(entry, start, STEPS, rng, jitter=index > 0, scale=sampler.scale)
-        size = (sampler.size_px, sampler.size_px)
-        if index == 0:
-            crops = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in clip.images])
-            scale = 1.0
-        else:
-            nuisance = Nuisance.draw(rng, STEPS)
-            crops, scale = through(nuisance, clip.images, clip.landmarks, sampler.size_px), nuisance.face_scale
+        clip = region(entry, start, STEPS, rng, scale=sampler.scale)
+        nuisance = Nuisance.draw(rng, STEPS)
+        crops = through(nuisance, clip.images, clip.landmarks, sampler.size_px)
         label = 1.0 if entry.label == "fake" else 0.0
         origin = entry.family if label else f"real-{entry.split}"
-        face_px = _face_px(entry, start, STEPS, scale)
+        face_px = _face_px(entry, start, STEPS, nuisance.face_scale)
         yield WindowSample(crops, np.full(STEPS, label, np.float32), _aux(crops, times, face_px), origin)
 
 
