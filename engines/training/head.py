@@ -41,6 +41,10 @@ class Features:
     def labels(self) -> npt.NDArray[np.float32]:
         return window_labels(self.frame_labels)
 
+    def part(self, chosen: npt.NDArray[np.bool_]) -> Features:
+        """Some of the windows."""
+        return Features(self.windows[chosen], self.frame_labels[chosen], self.origin[chosen])
+
 
 def _reader(
     encoder: Encoder, run: Path, device: torch.device
@@ -104,21 +108,25 @@ def by_origin(scores: npt.NDArray[np.float32], features: Features) -> dict[str, 
 
 
 def train(run: Path, arguments: argparse.Namespace) -> None:
-    """Train, keep the state of the best validation mean, and print the per-frame and shuffled controls beside it."""
+    """Train, keep the epoch that is best on one half of validation, and report the other half with its controls."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(arguments.seed)
-    training, validation = encode(run, "train", device), encode(run, "validation", device)
-    print(f"windows: {len(training.labels)} to train, {len(validation.labels)} to validate", flush=True)
+    training, held_out = encode(run, "train", device), encode(run, "validation", device)
+    # Pairs lie beside each other: every second one chooses the epoch, the others are reported.
+    second = np.arange(len(held_out.labels)) // 2 % 2 == 1
+    choosing, validation = held_out.part(second), held_out.part(~second)
+    counts = [len(part.labels) for part in (training, choosing, validation)]
+    print("windows: {} to train, {} to choose, {} to report".format(*counts), flush=True)
     windows, frame_labels = torch.from_numpy(training.windows), torch.from_numpy(training.frame_labels)
     labels = torch.from_numpy(training.labels)
     weight = torch.where(labels > 0.5, (labels < 0.5).sum() / (labels > 0.5).sum().clamp_min(1), 1.0)
-    held = torch.from_numpy(validation.windows)
+    held, choose = torch.from_numpy(validation.windows), torch.from_numpy(choosing.windows)
     head = Head().to(device)
     optimiser = torch.optim.AdamW(head.parameters(), lr=arguments.rate, weight_decay=0.05)
     steps = arguments.epochs * max(1, len(labels) // arguments.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, arguments.rate, total_steps=steps)
     plain = by_origin(held[:, :, 256].mean(1).numpy(), validation)
-    best = 0.0
+    best = -1.0
     generator = torch.Generator().manual_seed(arguments.seed)
     for epoch in range(arguments.epochs):
         head.train()
@@ -138,8 +146,8 @@ def train(run: Path, arguments: argparse.Namespace) -> None:
             schedule.step()
         head.eval()
         with torch.inference_mode():
-            scores = torch.cat([head(part.to(device))[0].cpu() for part in held.split(256)]).numpy()
-        table = by_origin(scores, validation)
+            scores = torch.cat([head(part.to(device))[0].cpu() for part in choose.split(256)]).numpy()
+        table = by_origin(scores, choosing)
         mean = float(np.mean(list(table.values())))
         if mean > best:
             best = mean

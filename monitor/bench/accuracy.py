@@ -232,7 +232,7 @@ def _genuine(family: str, reals: Sequence[Case]) -> Genuine:
         bpcer=Share(_count(judged, lambda case: case.alarmed), len(judged)),
         silent=len(reals) - len(judged),
         alerts=sum(case.alerts for case in reals),
-        hours=sum(case.duration_s for case in reals) / 3600.0,
+        hours=_judged_hours(reals),
     )
 
 
@@ -290,10 +290,15 @@ def _count(cases: Iterable[Case], holds: Callable[[Case], bool]) -> int:
     return sum(1 for case in cases if holds(case))
 
 
+def _judged_hours(cases: Iterable[Case]) -> float:
+    """Hours in which an alarm could come at all: the judged share of each recording."""
+    return sum(case.duration_s * case.judged_share for case in cases) / 3600.0
+
+
 def _false_alarms(reals: Sequence[Case]) -> FalseAlarms:
     return FalseAlarms(
         alerts=sum(case.alerts for case in reals),
-        hours=sum(case.duration_s for case in reals) / 3600.0,
+        hours=_judged_hours(reals),
         recordings=len(reals),
         recordings_with=_count(reals, lambda case: case.alerts > 0),
     )

@@ -71,10 +71,10 @@ def check_encoder(features: Features, path: Path, card: ModelCard, engine: Detec
                 f"expected {card.encoder.state[:16]} as in the card of {card.id}; {advice}"
             )
         return f"same encoder state {features.encoder[:16]}"
-    shard = path.parent / "windows-validation" / "0000.npz"
-    if not shard.is_file():
+    shard = next(iter(sorted((path.parent / "windows-validation").glob("*.npz"))), None)
+    if shard is None:
         print(
-            f"warning: {path} or the card does not name its encoder and {shard} is not there: "
+            f"warning: {path} or the card does not name its encoder and no windows-validation lies beside it: "
             f"that these features belong to {card.id} is not checked",
             file=sys.stderr,
         )
