@@ -369,6 +369,16 @@ def test_an_ablation_keeps_what_is_done_and_draws_a_table(corpus: Path, tmp_path
         assert ablate.main() == 0
 
 
+def test_two_encoders_are_averaged_and_counters_are_not() -> None:
+    from engines.training.soup import averaged
+
+    before = {"w": torch.tensor([0.0, 2.0]), "n": torch.tensor(3)}
+    after = {"w": torch.tensor([1.0, 0.0]), "n": torch.tensor(7)}
+    found = averaged(before, after, 0.25)
+    assert found["w"].tolist() == [0.75, 0.5]
+    assert found["n"].item() == 7
+
+
 @pytest.mark.slow
 def test_a_run_trains_resumes_and_ships(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from engines.training import encoder, export, head, windows
