@@ -61,13 +61,26 @@ def write_graph(module: nn.Module, example: torch.Tensor, path: Path, inputs: st
     os.replace(draft, path)
 
 
-def export(run: Path, out: Path, *, model_id: str, trained_on: str, command: str, size_px: int) -> ModelCard:
+def tempered(head: Head, share: float) -> Head:
+    """The same head with its window logit drawn to the mean of the frame logits: `share` of the one, the rest of the
+    other. A head that is trained on few windows corrects more than it knows."""
+    with torch.no_grad():
+        head.gain.mul_(share).add_(1 - share)
+        head.window.weight.mul_(share)
+        head.window.bias.mul_(share)
+    return head
+
+
+def export(
+    run: Path, out: Path, *, model_id: str, trained_on: str, command: str, size_px: int, head_share: float = 1.0
+) -> ModelCard:
     """Write both graphs and a neutral card. Raises OSError, or EngineError where the graphs do not run."""
     out.mkdir(parents=True, exist_ok=True)
     encoder, head = Encoder(), Head()
     checkpoint = (run / "encoder_best.pt").read_bytes()
     encoder.load_state_dict(torch.load(run / "encoder_best.pt", map_location="cpu", weights_only=True)["encoder"])
     head.load_state_dict(torch.load(run / "head_best.pt", map_location="cpu", weights_only=True)["head"])
+    head = tempered(head, head_share)
     crops = torch.zeros(2, size_px, size_px, 3, dtype=torch.uint8)
     write_graph(ExportEncoder(encoder).eval(), crops, out / "encoder.onnx", "crops", ["feature", "logit", "where"])
     window = torch.zeros(2, STEPS, ENCODER_DIM + AUX_DIM)
@@ -120,6 +133,7 @@ def main() -> int:
     parser.add_argument("--trained-on", required=True)
     parser.add_argument("--command", required=True)
     parser.add_argument("--size", type=int, default=144)
+    parser.add_argument("--head-share", type=float, default=1.0, help="of the window's logit; the rest is the frames'")
     arguments = parser.parse_args()
     card = export(
         arguments.run,
@@ -128,6 +142,7 @@ def main() -> int:
         trained_on=arguments.trained_on,
         command=arguments.command,
         size_px=arguments.size,
+        head_share=arguments.head_share,
     )
     for spec in (card.encoder, card.head):
         print(f"{spec.file} {(arguments.out / spec.file).stat().st_size / 1e6:.1f} MB {spec.sha256}")

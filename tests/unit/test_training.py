@@ -369,6 +369,21 @@ def test_an_ablation_keeps_what_is_done_and_draws_a_table(corpus: Path, tmp_path
         assert ablate.main() == 0
 
 
+def test_a_tempered_head_lies_between_itself_and_the_mean_of_the_frames() -> None:
+    from engines.network import Head
+    from engines.training.export import tempered
+
+    torch.manual_seed(0)
+    head = Head().eval()
+    torch.nn.init.normal_(head.window.weight, std=0.1)
+    window = torch.randn(3, 32, 261)
+    with torch.inference_mode():
+        own, frames = head(window)
+        half, same = tempered(head, 0.5)(window)
+    assert torch.allclose(half, (own + window[..., 256].mean(1)) / 2, atol=1e-5)
+    assert torch.equal(frames, same)
+
+
 def test_two_encoders_are_averaged_and_counters_are_not() -> None:
     from engines.training.soup import averaged
 
