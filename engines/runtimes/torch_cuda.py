@@ -151,7 +151,7 @@ class _TorchGraph(CheckedGraph):
         backbone = getattr(getattr(module, "encoder", None), "backbone", None)
         if device.type != "cpu" and backbone is not None:
             # The encoder normalises in single precision and goes on in half; the head is too small to gain anything.
-            module.half().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.half().to(memory_format=torch.channels_last)
             backbone.register_forward_pre_hook(lambda _module, given: (given[0].half(),))
 
     def _run(self, inputs: dict[str, Array]) -> dict[str, Array]:

@@ -56,7 +56,7 @@ class _Depthwise(torch.autograd.Function):
 
 class _DepthwiseConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = _Depthwise.apply(x, self.weight, self.stride[0], self.padding[0])  # type: ignore[no-untyped-call]
+        out: Tensor = _Depthwise.apply(x, self.weight, self.stride[0], self.padding[0])
         return out
 
 
