@@ -129,14 +129,15 @@ def resamples(people: Sequence[Person], count: int = RESAMPLES, seed: int = SEED
 
 
 def drift_for(tails: Tails, rate_per_hour: float) -> float:
-    """The drift at which the expected rate, the mean over the resamples, is `rate_per_hour`: what is not known of the
-    tail makes it larger. Never below the middle knee, where the tail says nothing."""
+    """The drift at which the middle rate of the resamples is `rate_per_hour`. Never below the middle knee, where the
+    tail says nothing. Their mean would be ruled by the few heaviest tails, and ask for more than a bounded logit can
+    reach; how far the rates spread is stated beside the point."""
     low, high = float(np.median(tails.knee)), MAX_LOGIT
-    if float(tails.per_hour(low).mean()) <= rate_per_hour:
+    if float(np.median(tails.per_hour(low))) <= rate_per_hour:
         return low
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        too_many = float(tails.per_hour(middle).mean()) > rate_per_hour
+        too_many = float(np.median(tails.per_hour(middle))) > rate_per_hour
         low, high = (middle, high) if too_many else (low, middle)
     return high
 
