@@ -473,7 +473,9 @@ def test_a_reader_that_leaves_ends_the_process_quietly() -> None:
 def test_a_signal_ends_a_watch_quietly(sent: signal.Signals, status: int, tmp_path: Path) -> None:
     clip = write_video(tmp_path / "clip.mp4")
     waiting = (
-        "import sys, time; from monitor import cli\n"
+        # A shell that starts the tests in the background leaves SIGINT ignored, and a child inherits that.
+        "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from monitor import cli\n"
         "def wait(_arguments):\n    print('ready', flush=True)\n    time.sleep(60)\n"
         f"cli.COMMANDS['watch'] = wait\nsys.argv = ['unmask', 'watch', {str(clip)!r}, '--headless']\n"
         "raise SystemExit(cli.main())"
