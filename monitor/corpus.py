@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import json
-import os
 import sys
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -25,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.assets import face_landmarker
+from engines.files import replaced
 from engines.training.entries import CORPUS_SCALE
 from monitor.clock import MonotonicClock
 from monitor.crops import Square, crop
@@ -138,19 +137,10 @@ def write_entry(
     face_px: npt.NDArray[np.float32],
 ) -> None:
     """Write one entry's files, the pictures last and each by an atomic rename: a half-made entry is never read."""
-    meta = io.BytesIO()
-    np.savez(meta, landmarks=landmarks, media_ns=media_ns, face_px=face_px)
-    _replace(out / f"{key}.meta.npz", meta.getvalue())
-    temporary = out / f"{key}.images.partial"
-    with temporary.open("wb") as handle:
+    with replaced(out / f"{key}.meta.npz") as handle:
+        np.savez(handle, landmarks=landmarks, media_ns=media_ns, face_px=face_px)
+    with replaced(out / f"{key}.images.npy") as handle:
         np.save(handle, images)
-    os.replace(temporary, out / f"{key}.images.npy")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_suffix(".partial")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
 
 
 def add_clip(out: Path, job: Job, asset: Path) -> list[Entry]:
@@ -271,7 +261,8 @@ def build(out: Path, jobs: Iterable[Job], *, stills: Path | None = None, stills_
 
     def save() -> None:
         files = {name: [asdict(e) for e in entries] for name, entries in index.items()}
-        _replace(index_path, json.dumps({"version": VERSION, "files": files}, indent=1).encode())
+        with replaced(index_path) as handle:
+            handle.write(json.dumps({"version": VERSION, "files": files}, indent=1).encode())
 
     for job in jobs:
         if job.key in index:

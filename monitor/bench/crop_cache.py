@@ -9,7 +9,6 @@ pictures as they are, so that a test never measures the gates.
 from __future__ import annotations
 
 import math
-import os
 import zipfile
 from contextlib import closing
 from dataclasses import dataclass, field, fields
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from engines.calibration import QualityRange
 from engines.card import ModelCard
+from engines.files import replaced
 from engines.window_input import AUX_DIM
 from monitor.bench.judging import open_limited
 from monitor.bench.manifest import Row
@@ -191,10 +191,8 @@ def _crop_points(face: TrackedFace) -> Float32Array:
 
 def save(path: Path, sequence: CropSequence) -> None:
     """Write in one step. Raises OSError."""
-    draft = path.with_name(path.name + ".part")
-    with draft.open("wb") as file:
+    with replaced(path) as file:
         np.savez(file, **{one.name: getattr(sequence, one.name) for one in fields(sequence)})
-    os.replace(draft, path)
 
 
 def load(path: Path) -> CropSequence | None:

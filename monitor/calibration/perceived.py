@@ -9,8 +9,6 @@ The files hold faces: they stay on the machine that made them and never enter th
 from __future__ import annotations
 
 import hashlib
-import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from engines.files import replaced
 from monitor.clock import MonotonicClock
 from monitor.corpus import to_crop_px
 from monitor.perceive import Perceived, Perceiver
@@ -170,8 +169,5 @@ def perceived(recording: Recording, cache: Path, asset: Path, crop_px: int) -> S
 def save_arrays(path: Path, value: object) -> None:
     """Write the arrays of a dataclass as one .npz, by an atomic rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name: getattr(value, name) for name in value.__dataclass_fields__})  # type: ignore[attr-defined]
-    draft = path.with_suffix(f".{os.getpid()}.part")
-    draft.write_bytes(buffer.getvalue())
-    os.replace(draft, path)
+    with replaced(path) as handle:
+        np.savez(handle, **{name: getattr(value, name) for name in value.__dataclass_fields__})  # type: ignore[attr-defined]
