@@ -114,3 +114,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder}: no face data here (UNMASK_SHARED names the folder)")
     return folder
+
+
+@pytest.fixture
+def tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face_landmarker_asset: Path) -> None:
+    """A detector of a few kilobytes in place of the shipped one."""
+    import engines.card
+    from tests.onnx_graphs import write_detector
+
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    engines.card.write_card(folder / "model.toml", write_detector(folder))
+    monkeypatch.setattr(engines.card, "default_card_path", lambda: folder / "model.toml")

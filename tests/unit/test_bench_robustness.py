@@ -12,8 +12,7 @@ import av
 import numpy as np
 import pytest
 
-import engines.card
-from engines.card import load_card, write_card
+from engines.card import load_card
 from monitor.bench import robustness
 from monitor.bench.judging import RowJudge
 from monitor.bench.manifest import Row
@@ -198,14 +197,6 @@ def test_a_row_that_was_never_judged_has_no_figures(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------ for real, with a tiny detector
-
-
-@pytest.fixture
-def tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face_landmarker_asset: Path) -> None:
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    write_card(folder / "model.toml", write_detector(folder))
-    monkeypatch.setattr(engines.card, "default_card_path", lambda: folder / "model.toml")
 
 
 @pytest.mark.usefixtures("tiny_model")

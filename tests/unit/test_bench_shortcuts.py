@@ -13,7 +13,6 @@ import pytest
 
 import engines.card
 from engines.calibration import QualityRange
-from engines.card import write_card
 from engines.detector_engine import open_engine
 from engines.runtimes.onnx import OnnxRuntime
 from engines.window_input import AUX_DIM
@@ -325,14 +324,6 @@ def test_the_shortcut_tables_and_document() -> None:
 
 
 # ------------------------------------------------------------------------------------ for real, with a tiny detector
-
-
-@pytest.fixture
-def tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face_landmarker_asset: Path) -> None:
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    write_card(folder / "model.toml", write_detector(folder))
-    monkeypatch.setattr(engines.card, "default_card_path", lambda: folder / "model.toml")
 
 
 @pytest.mark.usefixtures("tiny_model")
