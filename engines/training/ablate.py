@@ -61,6 +61,7 @@ def run(variant: Variant, corpus: Path, out: Path, rows: Corpus, options: Namesp
     arguments = Namespace(
         minutes=options.minutes,
         size=variant.size,
+        more_sizes=[],
         scale=variant.scale,
         start=None,
         pairs=12,

@@ -35,14 +35,16 @@ from engines.window_input import CROP_SCALE
 
 _EMA = 0.998
 _RANKING = 0.5
+_SMOOTHING = 0.01
+"""Small: a score that stops at a log-odds of 4 cannot pass a threshold for one false alarm an hour."""
 _SAVE_EVERY_S = 120.0
 
 
 class Stream(IterableDataset[Batch]):
-    """Endless batches; each worker draws its own from (seed, worker, start)."""
+    """Endless batches; each worker draws its own from (seed, worker, start), each batch in one of the sizes."""
 
-    def __init__(self, sampler: Sampler, seed: int) -> None:
-        self.sampler, self.seed = sampler, seed
+    def __init__(self, sampler: Sampler, seed: int, sizes_px: tuple[int, ...]) -> None:
+        self.sampler, self.seed, self.sizes_px = sampler, seed, sizes_px
 
     def __iter__(self) -> Iterator[Batch]:
         import cv2
@@ -51,6 +53,7 @@ class Stream(IterableDataset[Batch]):
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
         while True:
+            self.sampler.size_px = int(rng.choice(self.sizes_px))
             yield self.sampler.batch(rng)
 
 
@@ -75,7 +78,7 @@ class Average:
 def loss_of(
     encoder: Encoder, batch: Batch, device: torch.device, half: bool = False
 ) -> tuple[Tensor, dict[str, float]]:
-    """Frame cross-entropy (smoothing .05), where-maps of region and boundary, and the order within pairs; and the
+    """Frame cross-entropy (smoothing .01), where-maps of region and boundary, and the order within pairs; and the
     parts for the log. In bfloat16 where `half`."""
     crops = torch.from_numpy(batch.crops).to(device)
     labels = torch.from_numpy(batch.labels).to(device)
@@ -84,7 +87,7 @@ def loss_of(
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
         _, logit, where = encoder(crops)
     logit = logit.float()
-    frame = nn.functional.binary_cross_entropy_with_logits(logit, labels * 0.95 + 0.025)
+    frame = nn.functional.binary_cross_entropy_with_logits(logit, labels * (1 - _SMOOTHING) + _SMOOTHING / 2)
     halves = logit[: 2 * batch.pairs].view(-1, 2)
     split = labels[: 2 * batch.pairs].view(-1, 2)
     # Of the two halves of a pair the forged one must rank higher, whatever the call did to both.
@@ -187,7 +190,7 @@ def train(corpus_path: Path, run: Path, arguments: argparse.Namespace) -> None:
         step, used_s, best = stored["step"], stored["used_s"], stored["best"]
         print(f"resumed at step {step}, {used_s / 60:.1f} minutes used", flush=True)
     loader = DataLoader(
-        Stream(sampler, arguments.seed * 1_000_003 + step),
+        Stream(sampler, arguments.seed * 1_000_003 + step, (arguments.size, *arguments.more_sizes)),
         batch_size=None,
         num_workers=arguments.workers,
         prefetch_factor=3 if arguments.workers else None,
@@ -262,6 +265,7 @@ def main() -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--minutes", type=float, default=80.0)
     parser.add_argument("--size", type=int, default=144, help="side of the crop in pixels")
+    parser.add_argument("--more-sizes", type=int, nargs="*", default=[], help="further sides, drawn a batch")
     parser.add_argument("--scale", type=float, default=CROP_SCALE, help="side of the crop in face sizes")
     parser.add_argument("--start", type=Path, help="checkpoint of an earlier run to start from, instead of ImageNet")
     parser.add_argument("--pairs", type=int, default=12, help="forged pairs a batch")

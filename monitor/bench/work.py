@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engines.card import ModelCard
+from engines.files import fingerprint
 from monitor.bench.manifest import Row, opponents
 from monitor.errors import SettingsError
 from monitor.results import Json
@@ -74,8 +75,7 @@ def digest(*parts: object) -> str:
 
 def row_key(row: Row, settings: Settings, limit_s: float) -> str:
     """Names the pictures of a row: its file as it is now, its region, and how it is read."""
-    status = row.path.stat()
-    return digest(row.name, status.st_size, status.st_mtime_ns, row.region, limit_s, settings.max_frame_px)
+    return digest(row.name, fingerprint(row.path), row.region, limit_s, settings.max_frame_px)
 
 
 def model_key(card: ModelCard, settings: Settings) -> str:

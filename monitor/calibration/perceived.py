@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engines.files import replaced
+from engines.files import fingerprint, replaced
 from monitor.clock import MonotonicClock
 from monitor.corpus import to_crop_px
 from monitor.perceive import Perceived, Perceiver
@@ -25,7 +25,7 @@ from monitor.sources import open_source
 from monitor.stages import Region
 from monitor.types import FaceObservation, TrackedFace, TrackStatus, UInt8Array
 
-VERSION = 1
+VERSION = 2
 SAMPLE_RATE_HZ = 15.0
 MAX_FRAME_PX = 1920
 _NO_POSE = np.full((4, 4), np.nan, np.float32)
@@ -53,9 +53,7 @@ class Recording:
 
     def key(self, crop_px: int) -> str:
         """A file name that changes with the recording, the region and the size of the crops."""
-        path = self.path.resolve()
-        stat = path.stat()
-        text = repr((VERSION, crop_px, str(path), stat.st_size, stat.st_mtime_ns, self.region))
+        text = repr((VERSION, crop_px, fingerprint(self.path), self.region))
         return f"{self.path.stem[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 

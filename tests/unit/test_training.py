@@ -59,7 +59,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _arguments(**changes: object) -> Namespace:
     base = {
         "minutes": 0.001, "size": 144, "pairs": 2, "live_pairs": 2, "forgeries": 4, "rate": 1e-4,
-        "own_only": False, "leave_out": "", "scale": 1.5, "start": None,
+        "own_only": False, "leave_out": "", "scale": 1.5, "start": None, "more_sizes": [128],
         "threads": 1, "workers": 0, "validate_every": 100, "validation_pairs": 1, "seed": 1, "cpu": True,
     }  # fmt: skip
     return Namespace(**{**base, **changes})
@@ -249,9 +249,9 @@ def test_a_generator_trains_goes_on_and_makes_the_corpus_again(corpus: Path, tmp
     loaded = Corpus.load(corpus)
     path = tmp_path / f"{kind}.pt"
     generator.train(loaded, path, kind, 0.001, 1, 0)
-    first = torch.load(path, weights_only=True)["step"]
-    model = generator.train(loaded, path, kind, 0.03, 1, 0)
-    assert torch.load(path, weights_only=True)["step"] > first >= 1
+    first = torch.load(path, weights_only=True)
+    model = generator.train(loaded, path, kind, first["used_s"] / 60 + 0.001, 1, 0)
+    assert torch.load(path, weights_only=True)["step"] > first["step"] >= 1
     block = next(b for b in blocks(loaded) if b.entry.split == "clip")
     made, own = generator.remake(model, kind, block), block.pictures()
     assert made.shape == own.shape == (block.count, REMADE_PX, REMADE_PX, 3)
