@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from monitor.errors import SettingsError
-from monitor.settings import Settings
+from monitor.settings import SECRET_SETTINGS, Settings
 
 EPILOG = """\
 exit status:
@@ -169,11 +169,11 @@ def _command(commands: argparse._SubParsersAction[Parser], name: str, what: str,
 
 
 def _add_settings(parser: Parser) -> None:
-    """A flag for every setting, from the one list of them."""
+    """A flag for every setting but the secret ones, from the one list of them."""
     group = parser.add_argument_group("settings")
     group.add_argument("--config", type=Path, metavar="FILE", help="settings file to read in place of your own")
     for name, field in Settings.model_fields.items():
-        if name == "source":
+        if name == "source" or name in SECRET_SETTINGS:
             continue
         flag = "--" + name.replace("_", "-")
         default = getattr(field.default, "value", field.default)

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Annotated
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from monitor.errors import SettingsError
@@ -99,7 +99,15 @@ class Settings(BaseSettings):
         float, Field(ge=0.3, le=1.0, description="opacity of the overlay window, 1 is solid")
     ] = 0.95
     always_on_top: Annotated[bool, Field(description="keep the overlay above other windows")] = True
+    whep_token: Annotated[
+        SecretStr,
+        Field(description="bearer token of the WHEP endpoint that is watched (UNMASK_WHEP_TOKEN); no flag"),
+    ] = SecretStr("")
     log_level: Annotated[LogLevel, Field(description="least important log message that is shown")] = LogLevel.WARNING
+
+
+SECRET_SETTINGS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)
+"""Never shown, and never given on a command line, which everybody on the machine can read."""
 
 
 def config_path() -> Path:
@@ -171,4 +179,6 @@ def _one_line(error: ValidationError, flags: Mapping[str, object], in_env: froze
     else:
         name = f"{key} in {path}"
     wanted = first["msg"][:1].lower() + first["msg"][1:]
+    if key in SECRET_SETTINGS:
+        return f"setting {name}: {wanted}"
     return f"setting {name}: found {first['input']!r}, but {wanted}"

@@ -1,6 +1,6 @@
 """Sources: where the frames come from. An address goes in, an open `Source` that gives frames comes out.
 
-    file:PATH   webcam:N   webcam:NAME   screen:   screen:?region=x,y,w,h   screen:?monitor=2   demo:
+    file:PATH   webcam:N   webcam:NAME   screen:   screen:?region=x,y,w,h   screen:?monitor=2   whep:URL   demo:
 
 Files are lossless and wait for their reader; all others are live: their reader gets the newest frame and sees in
 `seq` how many it lost.
@@ -15,6 +15,7 @@ from monitor.sources.address import (
     ScreenAddress,
     SourceAddress,
     WebcamAddress,
+    WhepAddress,
     parse_address,
 )
 from monitor.sources.base import Source, SourceListing
@@ -33,12 +34,19 @@ __all__ = [
 ]
 
 
-def open_source(uri: str, *, clock: Clock, max_frame_px: int = 1920, region: Region | None = None) -> Source:
+def open_source(
+    uri: str,
+    *,
+    clock: Clock,
+    max_frame_px: int = 1920,
+    region: Region | None = None,
+    whep_token: str | None = None,
+) -> Source:
     """Open the source that `uri` names.
 
     `region` is x, y, width, height as fractions of the picture; it is cut out, with even sides, before anything
-    else. Frames whose longer side is over `max_frame_px` are scaled down to even sizes. Raises SourceError, one
-    line, where the address is wrong or the source cannot be opened.
+    else. Frames whose longer side is over `max_frame_px` are scaled down to even sizes. `whep_token` goes to a WHEP
+    endpoint alone. Raises SourceError, one line, where the address is wrong or the source cannot be opened.
     """
     address = parse_address(uri)
     fit = FrameFit(max_frame_px, region)
@@ -55,6 +63,10 @@ def open_source(uri: str, *, clock: Clock, max_frame_px: int = 1920, region: Reg
             from monitor.sources.screen import open_screen
 
             return open_screen(address, clock=clock, fit=fit)
+        case WhepAddress():
+            from monitor.sources.whep import open_whep
+
+            return open_whep(address, clock=clock, token=whep_token, fit=fit)
         case DemoAddress():
             from monitor.sources.synthetic import open_demo
 

@@ -1,8 +1,8 @@
 """Source addresses, as they are written on the command line, in the settings and in the overlay.
 
 One line of text goes in, one typed and bounded address comes out: `webcam:0`, `webcam:NAME`, `screen:`,
-`screen:?region=x,y,w,h`, `screen:?monitor=2`, `file:PATH` (or the bare path of a file), `demo:`. Nothing is
-opened here.
+`screen:?region=x,y,w,h`, `screen:?monitor=2`, `whep:URL`, `file:PATH` (or the bare path of a file), `demo:`.
+Nothing is opened here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl, unquote
 
 from monitor.errors import SourceError
 
-KNOWN_SCHEMES = ("webcam:", "screen:", "file:", "demo:")
-LATER_SCHEMES = ("window", "webrtc", "whep")
+KNOWN_SCHEMES = ("webcam:", "screen:", "whep:", "file:", "demo:")
+LATER_SCHEMES = ("window", "webrtc")
 MAX_CHARS = 4096
 MAX_COORDINATE_PX = 100_000
 DEMO_PEOPLE = (1, 4, 9)
@@ -76,6 +76,17 @@ class ScreenAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class WhepAddress:
+    """A stream of a server that speaks WHEP. `video` counts its videos from 1."""
+
+    url: str
+    video: int = 1
+
+    def __str__(self) -> str:
+        return f"whep:{self.url}" + (f"#video={self.video}" if self.video != 1 else "")
+
+
+@dataclass(frozen=True, slots=True)
 class DemoAddress:
     """The demonstration. `forged` None alternates between genuine and forged."""
 
@@ -90,7 +101,7 @@ class DemoAddress:
         return "demo:" + ("?" + "&".join(options) if options else "")
 
 
-SourceAddress = FileAddress | WebcamAddress | ScreenAddress | DemoAddress
+SourceAddress = FileAddress | WebcamAddress | ScreenAddress | WhepAddress | DemoAddress
 
 
 def parse_address(text: str) -> SourceAddress:
@@ -112,6 +123,8 @@ def parse_address(text: str) -> SourceAddress:
         return _webcam(rest)
     if scheme == "screen":
         return _screen(text, rest)
+    if scheme == "whep":
+        return _whep(rest)
     if scheme == "demo":
         return _demo(text, rest)
     if _exists(Path(text)):
@@ -209,6 +222,17 @@ def _region_px(text: str, value: str) -> tuple[int, int, int, int]:
     if max(abs(x), abs(y), w, h) > MAX_COORDINATE_PX:
         raise SourceError(f"region={value} in {text!r}: no screen is that large; at most {MAX_COORDINATE_PX}")
     return x, y, w, h
+
+
+def _whep(rest: str) -> WhepAddress:
+    """The URL may be a secret: no message repeats it."""
+    from monitor.webrtc.whep_http import check_endpoint
+
+    url, _, fragment = rest.partition("#")
+    match = re.fullmatch(r"(?:video=([1-9][0-9]?))?", fragment)
+    if match is None:
+        raise SourceError("the part after # of a whep: address says which of the videos is meant, as in #video=2")
+    return WhepAddress(check_endpoint(url), int(match[1] or 1))
 
 
 def _demo(text: str, rest: str) -> DemoAddress:

@@ -12,6 +12,7 @@ from monitor.sources.address import (
     FileAddress,
     ScreenAddress,
     WebcamAddress,
+    WhepAddress,
     parse_address,
 )
 
@@ -30,6 +31,8 @@ from monitor.sources.address import (
         ("screen:?monitor=2", ScreenAddress(monitor=2)),
         ("screen:?region=10,20,640,360", ScreenAddress(region_px=(10, 20, 640, 360))),
         ("screen:?region=-1920,%200,640,360&monitor=0", ScreenAddress(0, (-1920, 0, 640, 360))),
+        ("whep:https://sfu.example/live?x=1", WhepAddress("https://sfu.example/live?x=1")),
+        ("WHEP:http://127.0.0.1:8889/a/whep#video=2", WhepAddress("http://127.0.0.1:8889/a/whep", 2)),
         ("demo:", DemoAddress()),
         ("demo:?forged=1&people=9&fps=15", DemoAddress(True, 9, 15.0)),
         ("demo:?forged=0", DemoAddress(False)),
@@ -51,7 +54,14 @@ def test_reads_each_form(text: str, address: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["webcam:3", "webcam:My camera", "screen:", "screen:?monitor=1&region=0,0,64,64", "demo:?forged=1&people=4&fps=15"],
+    [
+        "webcam:3",
+        "webcam:My camera",
+        "whep:https://sfu.example/a#video=3",
+        "screen:",
+        "screen:?monitor=1&region=0,0,64,64",
+        "demo:?forged=1&people=4&fps=15",
+    ],
 )
 def test_an_address_written_out_reads_back_the_same(text: str) -> None:
     address = parse_address(text)
@@ -71,9 +81,13 @@ def test_an_address_written_out_reads_back_the_same(text: str) -> None:
         ("file://server/share/a.mp4", "another machine"),
         ("window:Zoom", "not available in this version"),
         ("webrtc:", "not available in this version"),
-        ("whep:https://example.org/x", "not available in this version"),
-        ("http://example.org/a.mp4", "the kinds are webcam:, screen:, file:, demo:"),
-        ("wibble:3", "the kinds are webcam:, screen:, file:, demo:"),
+        ("whep:", "write whep:https://HOST/PATH"),
+        ("whep:ftp://example.org/x", "write whep:https://HOST/PATH"),
+        ("whep:https://me:secret@example.org/x", "UNMASK_WHEP_TOKEN"),
+        ("whep:https://example.org\\@evil.example/x", "write whep:https://HOST/PATH"),
+        ("whep:https://example.org/x#audio=1", "#video=2"),
+        ("http://example.org/a.mp4", "the kinds are webcam:, screen:, whep:, file:, demo:"),
+        ("wibble:3", "the kinds are webcam:, screen:, whep:, file:, demo:"),
         ("demo", "write 'demo:'"),
         ("webcam:99999", "numbered from 0"),
         ("webcam:" + "x" * 300, "too long"),
