@@ -1,0 +1,130 @@
+"""`whep:URL` against a server that is not ours: pictures arrive, both ways round, and a lost stream says why."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from monitor.clock import MonotonicClock
+from monitor.errors import SourceError
+from monitor.sources.address import WhepAddress
+from monitor.sources.live import LiveSource
+from monitor.sources.whep import open_whep
+from monitor.types import Frame
+from monitor.webrtc.whep_http import WhepLimits
+from tests.media import number_of
+from tests.webrtc.fake_whep import FakeWhep
+
+TOKEN = "a-token.of~the_test"
+
+
+def source(server: FakeWhep, *, video: int = 1, token: str | None = None, **more: float) -> LiveSource:
+    address = WhepAddress(server.post(), video)
+    return open_whep(address, clock=MonotonicClock(), token=token, limits=WhepLimits(request_s=10.0), **more)
+
+
+def some(frames: Iterator[Frame], count: int) -> list[Frame]:
+    return [next(frames) for _ in range(count)]
+
+
+def drain(frames: Iterator[Frame]) -> None:
+    """Read until the end, which must come: the test's timeout is the judge."""
+    collections.deque(frames, 0)
+
+
+def check(frames: list[Frame]) -> None:
+    """The pictures are the drawn ones, in order, and their times go on."""
+    numbers = [number_of(frame.image) for frame in frames]
+    assert numbers == sorted(set(numbers))
+    assert [frame.seq for frame in frames] == sorted({frame.seq for frame in frames})
+    assert all(a.media_ns < b.media_ns for a, b in itertools.pairwise(frames))
+    assert frames[0].image.shape == (240, 320, 3)
+
+
+@pytest.mark.parametrize("flow", ["answer", "counter-offer", "first draft"])
+def test_the_pictures_of_an_endpoint_arrive(flow: str) -> None:
+    server = FakeWhep(token=TOKEN, offers=int(flow == "counter-offer"), first_draft=flow == "first draft")
+    with server:
+        watched = source(server, token=TOKEN)
+        frames = watched.frames()
+        check(some(frames, 8))
+        watched.close()
+        frames.close()  # type: ignore[attr-defined]
+        assert server.deleted == 1
+    methods = [seen.method for seen in server.seen]
+    expected = {"answer": ["POST"], "counter-offer": ["POST", "PATCH"], "first draft": ["POST", "POST", "PATCH"]}
+    assert methods == [*expected[flow], "DELETE"]
+    assert all(seen.token == f"Bearer {TOKEN}" for seen in server.seen)
+    assert "a=recvonly" in server.seen[0].body
+
+
+def test_of_several_videos_the_wanted_one_is_taken_and_the_rest_declined() -> None:
+    with FakeWhep(offers=3) as server:
+        watched = source(server, video=2)
+        frames = watched.frames()
+        check(some(frames, 4))
+        watched.close()
+        frames.close()  # type: ignore[attr-defined]
+    answer = next(seen.body for seen in server.seen if seen.method == "PATCH")
+    directions = [line for line in answer.splitlines() if line in ("a=recvonly", "a=inactive")]
+    assert directions == ["a=inactive", "a=recvonly", "a=inactive", "a=inactive"]  # the last is the sound
+
+
+def test_a_video_that_the_stream_does_not_have_is_told() -> None:
+    with FakeWhep(offers=1) as server, pytest.raises(SourceError, match=r"has 1 video, .*number 5 .*#video=N"):
+        next(source(server, video=5).frames())
+    assert server.deleted == 1
+
+
+def test_a_server_that_dies_in_the_middle_ends_the_frames_with_an_error_worth_a_retry() -> None:
+    with FakeWhep() as server:
+        frames = source(server).frames()
+        check(some(frames, 3))
+        server.hang_up()
+        with pytest.raises(SourceError) as caught:
+            drain(frames)
+    assert caught.value.retryable
+    assert "check that somebody publishes" in str(caught.value)
+    assert "127.0.0.1" not in str(caught.value)
+
+
+def test_a_stream_that_stands_still_counts_as_lost() -> None:
+    with FakeWhep() as server:
+        frames = source(server, silence_s=1.5).frames()
+        check(some(frames, 3))
+        server.tracks[-1].frozen = True
+        with pytest.raises(SourceError, match="no picture for") as caught:
+            drain(frames)
+    assert caught.value.retryable
+    assert server.deleted == 1
+
+
+def test_a_source_is_left_at_once_while_the_server_hangs() -> None:
+    reached, never = threading.Event(), threading.Event()
+
+    async def hang(request: object) -> object:
+        import asyncio
+
+        reached.set()
+        while not never.is_set():
+            await asyncio.sleep(0.02)
+        raise AssertionError("the test is over")
+
+    with FakeWhep(handler=hang) as server:  # type: ignore[arg-type]
+        watched = source(server)
+        ended = threading.Event()
+
+        def read() -> None:
+            assert list(watched.frames()) == []
+            ended.set()
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        assert reached.wait(20)
+        watched.close()
+        assert ended.wait(5)
+        reader.join()
