@@ -1,15 +1,18 @@
 """One remote video track, drained for ever, of which only the newest picture is kept.
 
-    aiortc (RTP, jitter buffer, decoder thread) -> drain task -> LatestMailbox -> capture thread (RGB) -> LiveSource
+    RTP -> Reassembly -> PictureDecoder -> LatestMailbox -> capture thread (RGB) -> LiveSource
+    (the loop's thread)  (a thread a track)                 (the pipeline's)
 
-aiortc's queues know no bound, so the drain task never waits for anybody. A `TrackReceiver` is the `Capture` of a
-`LiveSource`; it measures how late the media is, what was lost and how long the picture has stood still.
+aiortc's queues know no bound, so nothing here ever waits for a reader. A `TrackReceiver` is the `Capture` of a
+`LiveSource`; it measures how late the media is, what was lost and how long the picture has stood still, and asks the
+sender for less when the media is late.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,10 @@ from monitor.sources.geometry import FrameFit
 from monitor.sources.live import POLL_S, LiveSource, Offer
 from monitor.sources.timeline import LiveTimeline
 from monitor.types import SourceInfo, SourceKind
+from monitor.webrtc.decoding import PictureDecoder
+from monitor.webrtc.lateness import MOST_BPS, BitrateCap, LagMeter
+from monitor.webrtc.limits import Limits
+from monitor.webrtc.reassembly import EncodedPicture, Reassembly
 
 if TYPE_CHECKING:
     from aiortc import MediaStreamTrack, RTCRtpReceiver
@@ -27,6 +34,11 @@ if TYPE_CHECKING:
 
 FROZEN_AFTER_S = 0.5
 """No new picture for so long is a freeze."""
+RATE_SPAN_S = 3.0
+TEND_S = 1.0
+MUCH_LOSS = 0.05
+_RTP_NS = 100_000 / 9
+"""Nanoseconds of one unit of a video stream's RTP clock (90 kHz)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +46,9 @@ class ReceiverHealth:
     """How one track is coming in, at one moment."""
 
     lag_ms: float | None
-    """How much later than at the best moment of the last minute the media is; None before the first picture."""
+    """How much later than the quickest of the last minute the newest picture was; None before the first."""
     loss: float
-    """Share of the packets of the last seconds that never came, 0..1."""
+    """Share of the packets of the last seconds that never came in time, 0..1."""
     frozen_s: float
     """For how long there has been no new picture; 0 while pictures come."""
     width: int
@@ -47,17 +59,28 @@ class ReceiverHealth:
     codec: str
     """Such as 'VP8'; empty before the first picture."""
     pictures: int
-    """Pictures received in all."""
+    """Pictures decoded in all."""
+    left_out: int = 0
+    """Pictures not shown: they depend on something lost, came damaged, or waited too long for the decoder."""
+    cap_bps: int | None = None
+    """What the sender is asked to stay below; None where it may send as it likes."""
+    trouble: str | None = None
+    """One plain sentence where something is wrong."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Arrived:
     picture: VideoFrame
     recv_ns: int
+    raw_ns: int | None
 
 
 class TrackReceiver:
-    """The receiving end of one video track. `start` and `stop` belong to the loop's thread, the rest to any."""
+    """The receiving end of one video track. `start` and `stop` belong to the loop's thread, the rest to any.
+
+    With `rtp`, the track's `RTCRtpReceiver`, packets are put together and decoded here; without it (a track that is
+    made in this process) the track's own pictures are taken, and there is no loss to tell of.
+    """
 
     def __init__(
         self,
@@ -67,33 +90,58 @@ class TrackReceiver:
         rtp: RTCRtpReceiver | None = None,
         clock: Clock | None = None,
         fit: FrameFit | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._track = track
-        self._rtp = rtp
         self._clock = clock if clock is not None else MonotonicClock()
         self._fit = fit if fit is not None else FrameFit()
+        self._limits = limits if limits is not None else Limits()
         self._mailbox: LatestMailbox[_Arrived] = LatestMailbox()
         self._timeline = LiveTimeline()
+        self._lag = LagMeter()
+        self._cap = BitrateCap(self._limits.lag_ms)
         self._first = threading.Event()
         self._ended = threading.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._lock = threading.Lock()
+        self._times: deque[int] = deque(maxlen=256)
+        self._bytes: deque[tuple[int, int]] = deque(maxlen=1024)
         self._pictures = 0
         self._size = (0, 0)
+        self._codec = ""
+        self._lag_ms: float | None = None
         self._last_ns: int | None = None
         self.title = title
+        self._reassembly: Reassembly | None = None
+        self._decoder: PictureDecoder | None = None
+        if rtp is not None:
+            from monitor.webrtc.tap import Tap
+
+            self._tap = Tap(rtp)
+            self._reassembly = Reassembly(self._clock, self._tap.codec, self._whole)
+            self._tap.insert(self._reassembly)
 
     # ------------------------------------------------------------------------------------ the loop's side
 
     def start(self) -> None:
         """Begin to drain the track. On the loop's thread, once."""
-        self._task = asyncio.get_running_loop().create_task(self._drain())
+        loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(self._drain()))
+        if self._reassembly is not None:
+            self._decoder = PictureDecoder(
+                self._tap.decoder,
+                self._decoded,
+                self._reassembly.break_off,
+                clock=self._clock,
+                patience_ms=self._limits.lag_ms,
+            )
+            self._tasks.append(loop.create_task(self._tend()))
 
     async def stop(self) -> None:
         """End the draining; the source ends after its last picture."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._end()
 
     async def _drain(self) -> None:
@@ -102,24 +150,63 @@ class TrackReceiver:
         try:
             while True:
                 picture = await self._track.recv()
-                self._took(picture, self._clock.now_ns())  # type: ignore[arg-type]
+                if self._reassembly is None:
+                    now_ns = self._clock.now_ns()
+                    raw_ns = None
+                    if picture.pts is not None and picture.time_base is not None:
+                        raw_ns = int(picture.pts * picture.time_base * 1_000_000_000)
+                    self._took(picture, _Arrived(picture, now_ns, raw_ns))  # type: ignore[arg-type]
         except (MediaStreamError, Closed):
             pass
         finally:
             self._end()
 
-    def _took(self, picture: VideoFrame, now_ns: int) -> None:
+    async def _tend(self) -> None:
+        """Once a second: does the sender have to send less?"""
+        while True:
+            await asyncio.sleep(TEND_S)
+            now_ns = self._clock.now_ns()
+            since_ns = now_ns - int(2e9)
+            received_bps = sum(size for at_ns, size in tuple(self._bytes) if at_ns >= since_ns) * 8 / 2
+            changed = self._cap.update(now_ns / 1e9, self._lag_ms, received_bps)
+            if changed or self._cap.bps is not None:
+                await self._tap.ask_for_at_most(self._cap.bps, MOST_BPS)
+
+    def _whole(self, picture: EncodedPicture) -> None:
+        self._bytes.append((picture.arrived_ns, len(picture.data)))
+        if self._decoder is not None and not self._decoder.put(picture) and self._reassembly is not None:
+            if not picture.key:
+                self._reassembly.break_off()
+            self._lag_ms = max(self._lag_ms or 0.0, 2 * self._limits.lag_ms)  # a decoder that is behind is late
+
+    # ------------------------------------------------------------------------------------ the decoder's thread
+
+    def _decoded(self, picture: VideoFrame, encoded: EncodedPicture) -> None:
+        raw_ns = int(encoded.timestamp * _RTP_NS)
+        self._codec = self._tap.codec(encoded.payload_type)
+        try:
+            self._took(picture, _Arrived(picture, encoded.arrived_ns, raw_ns))
+        except Closed:
+            pass
+
+    def _took(self, picture: VideoFrame, arrived: _Arrived) -> None:
+        now_ns = self._clock.now_ns()
         with self._lock:
             self._pictures += 1
             self._size = (picture.width, picture.height)
             self._last_ns = now_ns
-        self._mailbox.put(_Arrived(picture, now_ns))
+            self._times.append(now_ns)
+            if arrived.raw_ns is not None:
+                self._lag_ms = self._lag.add(arrived.raw_ns, now_ns)
+        self._mailbox.put(arrived)
         self._first.set()
 
     def _end(self) -> None:
         self._ended.set()
         self._first.set()
         self._mailbox.close()
+        if self._decoder is not None:
+            self._decoder.close()
 
     # ------------------------------------------------------------------------------------ for everybody
 
@@ -128,24 +215,54 @@ class TrackReceiver:
         """True when the track gives no more pictures."""
         return self._ended.is_set()
 
+    @property
+    def last_picture_ns(self) -> int | None:
+        """When the newest picture was decoded, by the clock; None before the first."""
+        return self._last_ns
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the decoder's thread; after `stop`, and not on the loop's thread."""
+        if self._decoder is not None:
+            self._decoder.join(timeout_s)
+
     def wait_first(self, timeout_s: float) -> bool:
         """Wait for the first picture. False where none came in time, or the track ended before."""
         return self._first.wait(timeout_s) and self._pictures > 0
 
     def health(self) -> ReceiverHealth:
         """The figures of this moment."""
+        now_ns = self._clock.now_ns()
+        reassembly, decoder = self._reassembly, self._decoder
+        loss = 0.0 if reassembly is None else reassembly.loss()
+        left_out = 0 if reassembly is None else reassembly.left_out
+        left_out += 0 if decoder is None else decoder.skipped + decoder.damaged
         with self._lock:
-            silent_s = 0.0 if self._last_ns is None else (self._clock.now_ns() - self._last_ns) / 1e9
+            silent_s = 0.0 if self._last_ns is None else (now_ns - self._last_ns) / 1e9
+            frozen_s = silent_s if silent_s > FROZEN_AFTER_S else 0.0
+            recent = sum(1 for at_ns in self._times if now_ns - at_ns <= RATE_SPAN_S * 1e9)
             return ReceiverHealth(
-                lag_ms=None,
-                loss=0.0,
-                frozen_s=silent_s if silent_s > FROZEN_AFTER_S else 0.0,
+                lag_ms=self._lag_ms,
+                loss=loss,
+                frozen_s=frozen_s,
                 width=self._size[0],
                 height=self._size[1],
-                fps=0.0,
-                codec="",
+                fps=recent / RATE_SPAN_S,
+                codec=self._codec,
                 pictures=self._pictures,
+                left_out=left_out,
+                cap_bps=self._cap.bps,
+                trouble=self._trouble(frozen_s, loss),
             )
+
+    def _trouble(self, frozen_s: float, loss: float) -> str | None:
+        if frozen_s:
+            return f"no new picture for {frozen_s:.0f} s" if frozen_s >= 1 else "no new picture"
+        if self._lag_ms is not None and self._lag_ms > self._limits.lag_ms:
+            asked = " the sender is asked for less" if self._cap.bps is not None else ""
+            return f"the picture comes {self._lag_ms / 1e3:.1f} s late;{asked}".rstrip(";")
+        if loss > MUCH_LOSS:
+            return f"{loss:.0%} of the packets are lost"
+        return None
 
     def source(self, source_id: str, *, timeout_s: float = 15.0) -> LiveSource:
         """The track as a source; waits for the first picture, whose size it names. May be called again after the
@@ -172,12 +289,8 @@ class TrackReceiver:
                 continue
             except Closed:
                 raise SourceError(f"{self.title}: the sender has stopped", retryable=True) from None
-            picture = arrived.picture
-            raw_ns = None
-            if picture.pts is not None and picture.time_base:
-                raw_ns = int(picture.pts * picture.time_base * 1_000_000_000)
-            image = converter.convert(picture)
-            offer(image, recv_ns=arrived.recv_ns, media_ns=self._timeline.place(raw_ns, arrived.recv_ns))
+            image = converter.convert(arrived.picture)
+            offer(image, recv_ns=arrived.recv_ns, media_ns=self._timeline.place(arrived.raw_ns, arrived.recv_ns))
 
     def release(self) -> None:
         """Nothing to give back: the track goes on being drained until `stop`."""
