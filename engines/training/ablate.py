@@ -2,7 +2,7 @@
 
     python -m engines.training.ablate CORPUS OUT --rows ROWS --minutes 6 [--only size-160,own-only]
 
-Every variant trains from ImageNet for the same time on the same machine, and is measured on the rows of a manifest
+Every variant but one trains from ImageNet for the same time on the same machine, and is measured on the rows of a manifest
 (`engines.training.measure`) and on pairs from identities that training never saw. Finished variants are kept, so
 the command goes on where it was stopped. OUT/ablation.json and OUT/ablation.md hold the table: with short runs it
 compares, it does not say how good the full training gets.
@@ -37,6 +37,7 @@ class Variant:
     scale: float = CROP_SCALE
     leave_out: str = ""
     own_only: bool = False
+    scratch: bool = False
 
 
 def variants(corpus: Corpus) -> list[Variant]:
@@ -48,6 +49,7 @@ def variants(corpus: Corpus) -> list[Variant]:
         Variant("size-224", size=224),
         Variant("crop-1.3", scale=1.3),
         Variant("crop-1.8", scale=1.8),
+        Variant("from-scratch", scratch=True),
         Variant("own-only", own_only=True),
         Variant("without-live-pairs", leave_out="live-pair"),
         Variant("without-recorded", leave_out=",".join(recorded)),
@@ -64,6 +66,7 @@ def run(variant: Variant, corpus: Path, out: Path, rows: Corpus, options: Namesp
         more_sizes=[],
         scale=variant.scale,
         start=None,
+        scratch=variant.scratch,
         pairs=12,
         live_pairs=3,
         forgeries=10,

@@ -166,7 +166,8 @@ def train(corpus_path: Path, run: Path, arguments: argparse.Namespace) -> None:
         left_out |= {"live-pair"}
     sampler = Sampler(corpus, size_px=arguments.size, mix=mix, left_out=left_out, scale=arguments.scale)
     encoder = Encoder()
-    encoder.backbone.load_imagenet()
+    if not arguments.scratch:
+        encoder.backbone.load_imagenet()
     if arguments.start:
         encoder.load_state_dict(torch.load(arguments.start, map_location="cpu", weights_only=True)["encoder"])
     half = device.type == "cuda" or has_bf16()
@@ -268,6 +269,7 @@ def main() -> int:
     parser.add_argument("--more-sizes", type=int, nargs="*", default=[], help="further sides, drawn a batch")
     parser.add_argument("--scale", type=float, default=CROP_SCALE, help="side of the crop in face sizes")
     parser.add_argument("--start", type=Path, help="checkpoint of an earlier run to start from, instead of ImageNet")
+    parser.add_argument("--scratch", action="store_true", help="from random weights instead of ImageNet")
     parser.add_argument("--pairs", type=int, default=12, help="forged pairs a batch")
     parser.add_argument("--live-pairs", type=int, default=3, help="live pairs a batch")
     parser.add_argument("--forgeries", type=int, default=10, help="pictures of other real forgeries and reals a batch")

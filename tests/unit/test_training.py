@@ -59,7 +59,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _arguments(**changes: object) -> Namespace:
     base = {
         "minutes": 0.001, "size": 144, "pairs": 2, "live_pairs": 2, "forgeries": 4, "rate": 1e-4,
-        "own_only": False, "leave_out": "", "scale": 1.5, "start": None, "more_sizes": [128],
+        "own_only": False, "leave_out": "", "scale": 1.5, "start": None, "more_sizes": [128], "scratch": False,
         "threads": 1, "workers": 0, "validate_every": 100, "validation_pairs": 1, "seed": 1, "cpu": True,
     }  # fmt: skip
     return Namespace(**{**base, **changes})
