@@ -2,10 +2,10 @@
 
     python -m engines.training.ablate CORPUS OUT --rows ROWS --minutes 6 [--only size-160,own-only]
 
-Every variant but one trains from ImageNet for the same time on the same machine, and is measured on the rows of a manifest
-(`engines.training.measure`) and on pairs from identities that training never saw. Finished variants are kept, so
-the command goes on where it was stopped. OUT/ablation.json and OUT/ablation.md hold the table: with short runs it
-compares, it does not say how good the full training gets.
+Every variant trains for the same time on the same machine, all but one from ImageNet, and is measured on the rows of
+a manifest (`engines.training.measure`) and on pairs from identities that training never saw. Finished variants are
+kept, so the command goes on where it was stopped. OUT/ablation.json and OUT/ablation.md hold the table: with short
+runs it compares, it does not say how good the full training gets.
 """
 
 from __future__ import annotations
