@@ -41,10 +41,11 @@ class Batcher:
         max_batch: int = MAX_BATCH,
         gather_s: float = GATHER_S,
         timer: Callable[[], float] = time.monotonic,
+        sheds: bool = True,
     ) -> None:
         self._engine = engine
         self._queue = BatchQueue(max_batch, gather_s)
-        self._policy = LoadPolicy()
+        self._policy = LoadPolicy(sheds=sheds)
         self._timer = timer
         self._changed = threading.Condition()
         self._names: dict[int, str] = {}

@@ -34,9 +34,13 @@ class Load:
 
 
 class LoadPolicy:
-    """Judges the device once every `SPAN_S`. Not for two threads at once."""
+    """Judges the device once every `SPAN_S`. Not for two threads at once.
 
-    def __init__(self) -> None:
+    Without `sheds` no call is ever left out: the owner of all calls decides that, by more than the device.
+    """
+
+    def __init__(self, *, sheds: bool = True) -> None:
+        self._sheds = sheds
         self._level = 0
         self._shed: list[int] = []
         self._began_s: float | None = None
@@ -70,7 +74,7 @@ class LoadPolicy:
             served = [call for call in calls if call not in self._shed]
             if self._level < len(STRETCHES) - 1:
                 self._level += 1
-            elif len(served) > 1:
+            elif len(served) > 1 and self._sheds:
                 self._shed.append(served[-1])
             return
         self._calm_spans += 1

@@ -53,12 +53,14 @@ class Capture:
         self._open_source = open_source
         self._out = out
         self._sampler = FrameSampler(rate_hz)
+        self._rate_hz: float | None = rate_hz
+        self._new_rate_hz: float | None = rate_hz
         self._clock = clock
         self._stop = stop
         self._ready = ready
         self._source: Source | None = None
         self._lock = threading.Lock()
-        self._taken = 0
+        self._came = 0
         self._next_seq = 0
         self._lost = 0
         self.meter = StageMeter("capture", clock)
@@ -82,6 +84,11 @@ class Capture:
             self._out.close()
             self.meter.finished()
 
+    def set_rate(self, rate_hz: float | None) -> None:
+        """How many frames a second are handed on from now on; None: none, the source is only kept drained. Safe from
+        any thread."""
+        self._new_rate_hz = rate_hz
+
     def close(self) -> None:
         """Make `run` come to its end soon. Safe from any thread."""
         with self._lock:
@@ -94,16 +101,16 @@ class Capture:
     def _keep_reading(self) -> None:
         delay_s = RETRY_FIRST_S
         while not self._stop.is_set():
-            taken = self._taken
+            came = self._came
             try:
                 self._read_once()
             except SourceError as error:
                 if self._stop.is_set():
                     break
-                if not (error.retryable and self._taken):
+                if not (error.retryable and self._came):
                     self._fail(error)
                     return
-                delay_s = RETRY_FIRST_S if self._taken > taken else min(2 * delay_s, RETRY_MOST_S)
+                delay_s = RETRY_FIRST_S if self._came > came else min(2 * delay_s, RETRY_MOST_S)
                 self.message = f"{error}; trying again in {delay_s:.1f} s"
                 self.state = RunState.RECONNECTING
                 self.meter.set_fault("the source is lost")
@@ -184,11 +191,22 @@ class Capture:
     def _offer(self, frame: Frame, seq_base: int, media_base_ns: int, recv_ns: int) -> None:
         frame = replace(frame, seq=seq_base + frame.seq, media_ns=media_base_ns + frame.media_ns, recv_ns=recv_ns)
         self._next_seq, self.media_ns = frame.seq + 1, frame.media_ns
-        if not self._ready.is_set() or not self._sampler.take(frame.media_ns):
+        if not self._ready.is_set():
             return
-        self._taken += 1
+        self._came += 1
+        if not self._wanted(frame.media_ns):
+            return
         self.meter.passed()
         self._out.put(frame)
+
+    def _wanted(self, media_ns: int) -> bool:
+        """Whether the frame at `media_ns` is to be looked at, at the rate that is set now."""
+        rate_hz = self._new_rate_hz
+        if rate_hz != self._rate_hz:
+            if rate_hz is not None:
+                self._sampler.set_rate(rate_hz)
+            self._rate_hz = rate_hz
+        return rate_hz is not None and self._sampler.take(media_ns)
 
     def _pause(self, seconds: float) -> None:
         """Wait by the clock, in slices, so that a stop is heard soon."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -111,6 +111,16 @@ def _inside(a: Float32Array, b: Float32Array) -> float:
         return 0.0
     smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
     return float(width * height / smaller) if smaller > 0 else 0.0
+
+
+class Finder(Protocol):
+    """What finds and reads faces: a `FaceFinder`, or a share of several."""
+
+    def scan(self, image: UInt8Array, tiles: Sequence[Tile]) -> list[Detection]: ...
+
+    def read(self, image: UInt8Array, box_px: Float32Array) -> FaceObservation | None: ...
+
+    def close(self) -> None: ...
 
 
 class FaceFinder:

@@ -92,7 +92,8 @@ class Inference:
     """Windows, detector, cues and judge of one stream.
 
     `on_close` frees what the detector runs on. `flush_short` (recordings) judges whoever leaves before a first
-    window is full on what was seen. The stage meters `encode` and `head` take the models' own times.
+    window is full on what was seen. `stretch` says by which factor the device asks for the time between two looks to
+    be lengthened. The stage meters `encode` and `head` take the models' own times.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Inference:
         cues: CuesLike | None = None,
         where: WhereReader | None = None,
         runtimes: RuntimesLike | None = None,
+        stretch: Callable[[], float] | None = None,
         clock: Clock | None = None,
         on_close: Callable[[], None] | None = None,
         flush_short: bool = False,
@@ -117,6 +119,7 @@ class Inference:
         self._cues = cues
         self._where = where if where is not None else WhereReader()
         self._runtimes = runtimes
+        self._stretch = stretch
         self._clock = clock
         self._on_close = on_close
         self._flush_short = flush_short
@@ -145,6 +148,11 @@ class Inference:
     def notice(self) -> str | None:
         """What has happened to the runtime since the start; None where nothing has."""
         return None if self._runtimes is None else self._runtimes.notice
+
+    @property
+    def stretch(self) -> float:
+        """By which factor, from 1, the time between two looks should be longer, because the device is too busy."""
+        return 1.0 if self._stretch is None else self._stretch()
 
     @property
     def thumbnails(self) -> Mapping[int, UInt8Array]:
@@ -196,6 +204,11 @@ class Inference:
             if stalled:
                 self._judge.on_stall(now_ns)
             return self._judge.verdicts(now_ns)
+
+    def put_aside(self, now_ns: int) -> None:
+        """Nobody looks at this stream for now: nothing is said of anybody in it until somebody does again."""
+        with self._lock:
+            self._judge.put_aside(now_ns)
 
     def alerts(self) -> tuple[tuple[Alert, ...], tuple[Alert, ...]]:
         """The open alerts, oldest first, and the last closed ones, newest first."""

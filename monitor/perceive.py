@@ -17,7 +17,7 @@ from pathlib import Path
 
 from monitor import appearance
 from monitor.crops import CROP_PX, CROP_SCALE, Square, crop, follow
-from monitor.faces import Detection, FaceFinder, Tile, plan_tiles
+from monitor.faces import Detection, FaceFinder, Finder, Tile, plan_tiles
 from monitor.quality import stood_still
 from monitor.tracks import (
     CONFIRM_SAMPLES,
@@ -71,9 +71,9 @@ class Perceiver:
         tiles_per_step: int = 2,
         crop_px: int = CROP_PX,
         crop_scale: float = CROP_SCALE,
-        finder: FaceFinder | None = None,
+        finder: Finder | None = None,
     ) -> None:
-        self._finder = finder if finder is not None else FaceFinder(asset)
+        self._finder: Finder = finder if finder is not None else FaceFinder(asset)
         self._budget_ms = budget_ms
         self._min_face_px = min_face_px
         self._tiles_per_step = tiles_per_step

@@ -102,6 +102,9 @@ class Monitor:
         self._looks = LookMailbox()
         self._stopping = threading.Event()
         self._closing = threading.Event()
+        self._settings = settings
+        self._paced = False
+        self._held: str | None = None
         self._over = threading.Event()
         self._ready = threading.Event()
         self._waiting_for = 2
@@ -143,8 +146,7 @@ class Monitor:
 
     def stop(self) -> None:
         """End every thread and free what they hold; waits two seconds at most. Calling it again is harmless."""
-        self._halt()
-        self._closing.set()
+        self.halt()
         deadline_ns = MonotonicClock().now_ns() + int(STOP_S * 1e9)
         for thread in self._threads:
             thread.join(max(0.0, (deadline_ns - MonotonicClock().now_ns()) / 1e9))
@@ -158,6 +160,28 @@ class Monitor:
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the source has ended or the run has failed. False after `timeout_s`."""
         return self._over.wait(timeout_s)
+
+    def halt(self) -> None:
+        """Ask every thread to end, without waiting for it; `stop` must still be called."""
+        self._halt()
+        self._closing.set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything that looks at the source is loaded."""
+        return self._ready.is_set()
+
+    def set_pace(self, rate_hz: float | None, held: str = "") -> None:
+        """Look at the source `rate_hz` times a second, or not at all for now (None), and why not, in a sentence.
+
+        From the first call on, the caller alone paces this monitor. Nobody of a source that is not looked at has a
+        verdict, and whoever is seen afterwards is judged afresh.
+        """
+        self._paced = True
+        before, self._held = self._held, held if rate_hz is None else None
+        self._capture.set_rate(rate_hz)
+        if self._held != before:
+            self.refresh()
 
     def snapshot(self) -> Snapshot:
         """The newest picture of everything. Never blocks."""
@@ -210,11 +234,19 @@ class Monitor:
         failed = False
         while not self._closing.wait(REFRESH_S):
             try:
+                self._heed_the_device()
                 self.refresh()
             except Exception:
                 if not failed:
                     log.exception("the watchdog failed; it goes on")
                 failed = True
+
+    def _heed_the_device(self) -> None:
+        """Look less often, evenly, where the device asks for it: better than losing frames at random."""
+        if not self._paced and self._inference is not None:
+            settings = self._settings
+            stretched_hz = settings.sample_rate_hz / self._inference.stretch
+            self._capture.set_rate(max(stretched_hz, min(settings.min_rate_hz, settings.sample_rate_hz)))
 
     def _run_stage(
         self,
@@ -301,6 +333,8 @@ class Monitor:
         stalled = self._mark_silent_source(now_ns, state)
         meters = (capture.meter, self._perceive_meter, *(inference.meters if inference else ()), self._infer_meter)
         stalled = stalled or any(meter.stuck_s() is not None for meter in meters)
+        if inference is not None and self._held is not None:
+            inference.put_aside(now_ns)
         verdicts = inference.verdicts(now_ns, stalled=stalled) if inference else ()
         opened, closed = inference.alerts() if inference else ((), ())
         return Snapshot(
@@ -319,7 +353,7 @@ class Monitor:
             latency_p95_ms=self._latencies.p95_ms,
             message=self._message(),
             caption=capture.caption,
-            thumbnails=inference.thumbnails if inference else MappingProxyType({}),
+            thumbnails=inference.thumbnails if inference and self._held is None else MappingProxyType({}),
         )
 
     def _run_state(self) -> RunState:
@@ -337,6 +371,8 @@ class Monitor:
             return self._capture.message
         if not self._ready.is_set() and self._threads and not self._stopping.is_set():
             return "loading the face model and the detector"
+        if self._held and self._capture.state is RunState.RUNNING:
+            return self._held
         if self._inference is not None and self._inference.notice is not None:
             return self._inference.notice
         return self._capture.info.notice if self._capture.info is not None else None

@@ -31,6 +31,15 @@ class FrameSampler:
         self._due_ns: float | None = None
         self._last_ns = 0
 
+    def set_rate(self, rate_hz: float) -> None:
+        """Go on at another rate: the next frame is due one new period after the last one."""
+        if not rate_hz > 0:
+            raise ValueError(f"FrameSampler: expected a rate above 0 Hz, got {rate_hz}")
+        period_ns = 1e9 / rate_hz
+        if self._due_ns is not None:
+            self._due_ns += period_ns - self._period_ns
+        self._period_ns = period_ns
+
     def reset(self) -> None:
         """Forget the pattern: the next frame is taken."""
         self._due_ns = None

@@ -8,18 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engines.card import ModelCard, load_card
 from engines.card import OperatingPoint as CardPoint
 from engines.choose import Choice
 from monitor.clock import Clock
 from monitor.evidence import OperatingPoint
+from monitor.faces import Finder
 from monitor.inference import Inference
 from monitor.perceive import Perceived
 from monitor.settings import Settings
 from monitor.sources.base import Source
 from monitor.types import Frame
+
+if TYPE_CHECKING:
+    from engines.batcher import Line
 
 Region = tuple[float, float, float, float]
 """x, y, w, h as fractions of the frame."""
@@ -86,15 +90,20 @@ def open_address(uri: str, settings: Settings, clock: Clock, region: Region | No
     """Open a source address with the user's settings. Raises SourceError."""
     from monitor.sources import open_source
 
-    return open_source(uri, clock=clock, max_frame_px=settings.max_frame_px, region=region)
+    token = settings.whep_token.get_secret_value()
+    return open_source(uri, clock=clock, max_frame_px=settings.max_frame_px, region=region, whep_token=token)
 
 
-def make_perceiver(asset: Path, card: ModelCard, settings: Settings, *, live: bool) -> PerceiverLike:
-    """The real perceiver; `live` gives it a budget of time a frame, so that a crowd cannot make it late."""
+def make_perceiver(
+    asset: Path, card: ModelCard, settings: Settings, *, live: bool, finder: Finder | None = None
+) -> PerceiverLike:
+    """The real perceiver; `live` gives it a budget of time a frame, so that a crowd cannot make it late. It closes
+    its `finder`, a new one by default."""
     from monitor.perceive import Perceiver
 
     budget_ms = 1e3 / settings.min_rate_hz * PERCEIVE_SHARE if live else None
-    return Perceiver(asset, budget_ms=budget_ms, min_face_px=settings.min_face_px, crop_px=card.encoder.crop_px)
+    crop_px = card.encoder.crop_px
+    return Perceiver(asset, budget_ms=budget_ms, min_face_px=settings.min_face_px, crop_px=crop_px, finder=finder)
 
 
 def make_inference(
@@ -104,11 +113,15 @@ def make_inference(
     clock: Clock,
     *,
     own_engine: bool = True,
+    line: Line | None = None,
     max_closed_alerts: int = 20,
     live: bool = True,
 ) -> Inference:
-    """The real infer stage on an engine that is already open. Where it owns the engine, it works it through a thread
-    of its own (`engines.batcher`), as many calls on one device would, and closes it at the end."""
+    """The real infer stage on an engine that is already open.
+
+    With a `line` it shares a device with other calls and leaves it at the end. Else, where it owns the engine, it
+    works it through a thread of its own (`engines.batcher`), as many calls would, and closes it at the end.
+    """
     from engines.batcher import Batcher
     from monitor.cues.reader import CueReader
     from monitor.detector import Detector
@@ -123,19 +136,29 @@ def make_inference(
         min_rate_hz=settings.min_rate_hz,
         seen=card.quality_range,
     )
-    batcher = Batcher(choice.engine) if own_engine else None
+    on_close: Callable[[], None] | None = None
+    if line is not None:
+        on_close = line.close
+    elif own_engine:
+        batcher = Batcher(choice.engine)
+        line, on_close = batcher.join("this call"), batcher.close
     return Inference(
-        Detector(choice.engine if batcher is None else batcher.join("this call"), card),
+        Detector(choice.engine if line is None else line, card),
         WindowBuilder(gates, steps=card.head.steps, hop_frames=settings.hop_frames),
         Judge(operating_point(card, settings), max_closed_alerts=max_closed_alerts),
         gates=gates,
         cues=CueReader(hop_frames=settings.hop_frames),
         where=WhereReader(hop_frames=settings.hop_frames),
         runtimes=choice.engine,
+        stretch=None if line is None else _stretch_of(line),
         clock=clock,
-        on_close=None if batcher is None else batcher.close,
+        on_close=on_close,
         flush_short=not live,
     )
+
+
+def _stretch_of(line: Line) -> Callable[[], float]:
+    return lambda: line.stretch
 
 
 def operating_point(card: ModelCard, settings: Settings) -> OperatingPoint:

@@ -181,6 +181,13 @@ class Judge:
             person.status = None
             self._refresh(person)
 
+    def put_aside(self, now_ns: int) -> None:
+        """The stream is not looked at for now: whoever is seen afterwards is judged afresh."""
+        self._now_ns = max(self._now_ns, now_ns)
+        for track_id in list(self._people):
+            self._people.pop(track_id)
+            self._alerts.close(track_id, now_ns, Ending.PUT_ASIDE)
+
     def tick(self, now_ns: int) -> None:
         """Time passes: scores go stale, and people not seen for ten seconds leave."""
         self._now_ns = max(self._now_ns, now_ns)

@@ -112,6 +112,7 @@ class Ending(enum.Enum):
     SIGNS_GONE = "signs-gone"
     PERSON_CHANGED = "person-changed"
     PERSON_LEFT = "person-left"
+    PUT_ASIDE = "put-aside"
 
 
 _ENDING_TEXT: Mapping[Ending, str] = MappingProxyType(
@@ -119,6 +120,7 @@ _ENDING_TEXT: Mapping[Ending, str] = MappingProxyType(
         Ending.SIGNS_GONE: "The signs have gone since.",
         Ending.PERSON_CHANGED: "Closed because the picture changed and may show another person now.",
         Ending.PERSON_LEFT: "Closed because the person left the picture.",
+        Ending.PUT_ASIDE: "Closed because this computer had to look at other calls.",
     }
 )
 
