@@ -33,8 +33,8 @@ class Limits:
     """A request must be complete, and answered, within this."""
     connections: int = 128
     """Open HTTP connections."""
-    message_bytes: int = 4 * 1024
-    """Of one message on the data channel."""
+    messages: int = 1000
+    """On the data channel that are read of one session; what it says after that is not."""
     messages_a_s: float = 5.0
     """Verdict messages to one session."""
     name_chars: int = 64

@@ -94,6 +94,7 @@ class Reassembly:
         self._asked_ns: int | None = None
         self._ledger: deque[tuple[int, int, int]] = deque()
         """(when, packets expected, packets lost) of what was settled in the last seconds."""
+        self.last_packet_ns: int | None = None
         self.left_out = 0
         """Pictures that came but depend on something lost."""
 
@@ -101,7 +102,7 @@ class Reassembly:
 
     def add(self, packet: Packet) -> tuple[bool, None]:
         """Take one packet; delivers what became whole. True where a key picture should be asked for (PLI)."""
-        now_ns = self._clock.now_ns()
+        now_ns = self.last_packet_ns = self._clock.now_ns()
         seq = self._place(packet)
         if self._head is not None and seq >= self._head and seq not in self._slots:
             self._slots[seq] = _Slot(packet.timestamp, bool(packet.marker), packet.payload_type, packet._data, now_ns)

@@ -220,6 +220,11 @@ class TrackReceiver:
         """When the newest picture was decoded, by the clock; None before the first."""
         return self._last_ns
 
+    @property
+    def last_packet_ns(self) -> int | None:
+        """When anything was last heard of the sender; None before the first."""
+        return self._last_ns if self._reassembly is None else self._reassembly.last_packet_ns
+
     def join(self, timeout_s: float) -> None:
         """Wait for the decoder's thread; after `stop`, and not on the loop's thread."""
         if self._decoder is not None:
