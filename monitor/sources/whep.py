@@ -22,6 +22,7 @@ from monitor.webrtc.whep_client import CONNECT_S, TITLE, WhepLink
 from monitor.webrtc.whep_http import WhepLimits
 
 CLOSE_S = 4.0
+JOIN_S = 1.0
 
 
 def open_whep(
@@ -39,11 +40,11 @@ def open_whep(
     `silence_s` without a picture is taken for a lost stream. Raises SourceError for a bad address or token.
     """
     limits = limits or WhepLimits()
-    loop_free = _WhepCapture(address, token, clock, fit, limits, connect_s, silence_s)
+    capture = _WhepCapture(address, token, clock, fit, limits, connect_s, silence_s)
     source_id = "whep:" + hashlib.sha256(address.url.encode()).hexdigest()[:8]  # the URL itself may be a secret
     patience_s = 4 * limits.request_s + 2 * connect_s + limits.first_frame_s + silence_s
     info = SourceInfo(source_id, SourceKind.WEBRTC, TITLE, 0, 0)
-    return LiveSource(info, loop_free, clock=clock, silence_s=patience_s)
+    return LiveSource(info, capture, clock=clock, silence_s=patience_s)
 
 
 class _WhepCapture:
@@ -70,6 +71,7 @@ class _WhepCapture:
 
     def run(self, offer: Offer) -> None:
         loop = LoopThread("unmask-whep")
+        receiver = None
         try:
             receiver = self._open(loop, offer)
             if receiver is not None:
@@ -81,6 +83,8 @@ class _WhepCapture:
                 pass  # the endpoint finds out by itself: nothing more is sent or received
             finally:
                 loop.close()
+                if receiver is not None:
+                    receiver.join(JOIN_S)
 
     def release(self) -> None:
         """Everything was let go at the end of `run`."""

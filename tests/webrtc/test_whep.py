@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
+from aiohttp import web
 
 from monitor.clock import MonotonicClock
 from monitor.errors import SourceError
+from monitor.pipeline import Monitor
+from monitor.settings import Settings
 from monitor.sources.address import WhepAddress
 from monitor.sources.live import LiveSource
 from monitor.sources.whep import open_whep
-from monitor.types import Frame
+from monitor.types import Frame, RunState
 from monitor.webrtc.whep_http import WhepLimits
+from tests.fakes import make_stages
 from tests.media import number_of
 from tests.webrtc.fake_whep import FakeWhep
+from tests.webrtc.peers import wait_for
 
 TOKEN = "a-token.of~the_test"
 
@@ -106,15 +113,13 @@ def test_a_stream_that_stands_still_counts_as_lost() -> None:
 def test_a_source_is_left_at_once_while_the_server_hangs() -> None:
     reached, never = threading.Event(), threading.Event()
 
-    async def hang(request: object) -> object:
-        import asyncio
-
+    async def hang(request: web.Request) -> web.StreamResponse:
         reached.set()
         while not never.is_set():
             await asyncio.sleep(0.02)
         raise AssertionError("the test is over")
 
-    with FakeWhep(handler=hang) as server:  # type: ignore[arg-type]
+    with FakeWhep(handler=hang) as server:
         watched = source(server)
         ended = threading.Event()
 
@@ -128,3 +133,98 @@ def test_a_source_is_left_at_once_while_the_server_hangs() -> None:
         watched.close()
         assert ended.wait(5)
         reader.join()
+
+
+def test_the_monitor_says_that_it_reconnects_and_judges_again() -> None:
+    """The same message that any lost source has: what happened, and in how many seconds it is tried again."""
+    fakes = make_stages()
+    with FakeWhep() as server:
+
+        def judged() -> bool:
+            snapshot = monitor.snapshot()
+            return snapshot.run_state is RunState.RUNNING and any(v.suspicion is not None for v in snapshot.verdicts)
+
+        monitor = Monitor("whep:", Settings(), stages=replace(fakes, source=lambda: source(server)))
+        monitor.start()
+        try:
+            wait_for(judged, 60.0, "for a first verdict")
+            server.hang_up()
+            wait_for(lambda: monitor.snapshot().run_state is RunState.RECONNECTING, 30.0, "for the loss")
+            message = monitor.snapshot().message or ""
+            wait_for(judged, 60.0, "for a verdict after the loss")
+        finally:
+            monitor.stop()
+        assert "check that somebody publishes; trying again in" in message
+        assert server.deleted == 2
+        assert [seen.method for seen in server.seen] == ["POST", "DELETE", "POST", "DELETE"]
+
+
+def test_a_stream_that_has_gone_for_good_is_tried_again_ever_more_seldom() -> None:
+    gone = threading.Event()
+
+    async def here_once(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=404) if gone.is_set() else await server.answer(request)
+
+    with FakeWhep() as server:
+        server.handler = here_once
+        monitor = Monitor("whep:", Settings(), stages=replace(make_stages(), source=lambda: source(server)))
+        monitor.start()
+        try:
+            wait_for(lambda: monitor.snapshot().verdicts, 60.0, "for a person")
+            gone.set()
+            server.hang_up()
+            wait_for(lambda: "trying again in 2.0 s" in (monitor.snapshot().message or ""), 60.0, "for the third wait")
+            assert "no such stream" in (monitor.snapshot().message or "")
+        finally:
+            monitor.stop()
+        posts = sum(seen.method == "POST" for seen in server.seen)
+        assert posts <= 5
+
+
+def test_the_endpoints_ice_servers_are_used_where_the_plain_way_does_not_lead_there() -> None:
+    """The first answer has no address that anybody answers at; with it come two ICE servers, none of which is there."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = await server.answer(request)
+        assert isinstance(response, web.Response)
+        if len(server.peers) == 1:
+            lines = (response.text or "").splitlines(keepends=True)
+            response.text = "".join(line for line in lines if not line.startswith("a=candidate"))
+        return response
+
+    with FakeWhep(links='<stun:127.0.0.1:9>; rel="ice-server", <http://127.0.0.1>; rel="help"') as server:
+        server.handler = answer
+        watched = source(server, connect_s=3.0)
+        frames = watched.frames()
+        check(some(frames, 3))
+        watched.close()
+        frames.close()  # type: ignore[attr-defined]
+    assert [seen.method for seen in server.seen] == ["POST", "DELETE", "POST", "DELETE"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda sdp: sdp.replace("a=sendonly", "a=inactive"), "sends no video that can be decoded"),
+        (lambda sdp: sdp.replace("a=ice-pwd", "a=ice-pw"), "cannot be used"),
+        (lambda sdp: sdp.replace("m=video", "m=audio"), "cannot be used"),
+        (lambda sdp: sdp[: len(sdp) // 2], "cannot be used"),
+        (lambda sdp: sdp + "a=candidate:1 1 udp 1 10.0.0.1 1 typ host\r\n" * 70, "too long"),
+        (lambda sdp: sdp + "a=candidate:x\r\n", "cannot be used"),
+        (lambda sdp: "v=0\r\n\x00\xff", "cannot be used"),
+    ],
+)
+def test_an_answer_that_is_of_no_use_is_one_line_and_the_session_is_ended(
+    change: Callable[[str], str], said: str
+) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = await server.answer(request)
+        assert isinstance(response, web.Response)
+        response.text = change(response.text or "")
+        return response
+
+    with FakeWhep() as server:
+        server.handler = answer
+        with pytest.raises(SourceError, match=said):
+            next(source(server).frames())
+        assert server.deleted == 1
