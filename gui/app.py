@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
@@ -34,12 +34,14 @@ LOOK_EVERY_MS = 100
 STOP_S = 5.0
 
 
-def run_watch(uri: str, settings: Settings, make_monitor: Callable[..., MonitorLike] | None = None) -> int:
-    """Watch `uri` until the user closes the window; returns the process's exit status.
+def run_watch(
+    uris: str | Sequence[str], settings: Settings, make_monitor: Callable[..., MonitorLike] | None = None
+) -> int:
+    """Watch one source, or several as one, until the user closes the window; returns the process's exit status.
 
-    `make_monitor(uri, settings)` is called on the session's thread, so it may import and load what it likes; by
-    default it makes a `monitor.pipeline.Monitor`. Where no window can be shown, prints one line and returns
-    `ScreenError.exit_code` (6).
+    `make_monitor(uri, settings)`, with all addresses where there are several, is called on the session's thread, so
+    it may import and load what it likes; by default it makes a `monitor.pipeline.Monitor`, or a `Gathering`. Where no
+    window can be shown, prints one line and returns `ScreenError.exit_code` (6).
     """
     problem = screen_problem()
     if problem is None:
@@ -50,7 +52,8 @@ def run_watch(uri: str, settings: Settings, make_monitor: Callable[..., MonitorL
     prepare_environment(os.environ)
     application = _application()
     make = make_monitor if make_monitor is not None else _real_monitor
-    session = MonitorSession(lambda: make(uri, settings))
+    uri = uris if isinstance(uris, str) else ", ".join(uris)
+    session = MonitorSession(lambda: make(uris, settings))
     try:
         faults = _watch(application, uri, settings, session)
         return 1 if faults else session.exit_code
@@ -96,10 +99,15 @@ def _watch(application: QApplication, uri: str, settings: Settings, session: Mon
     return faults
 
 
-def _real_monitor(uri: str, settings: Settings) -> MonitorLike:
-    from monitor.pipeline import Monitor
+def _real_monitor(uris: str | Sequence[str], settings: Settings) -> MonitorLike:
+    if isinstance(uris, str):
+        from monitor.pipeline import Monitor
 
-    return Monitor(uri, settings)
+        return Monitor(uris, settings)
+    from monitor.gathering import Gathering, wanted_of
+    from monitor.hub import Hub
+
+    return Gathering(Hub(settings), wanted_of(uris, settings))
 
 
 def _application() -> QApplication:

@@ -138,13 +138,14 @@ def _watch(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     from monitor.sources import default_source_uri, parse_address
 
-    uri = arguments.source or settings.source or default_source_uri()
-    parse_address(uri)
+    uris = arguments.sources or [settings.source or default_source_uri()]
+    for uri in uris:
+        parse_address(uri)
     if not arguments.headless:
         from gui.app import run_watch
 
-        return run_watch(uri, settings)
-    from monitor.headless import run_headless
+        return run_watch(uris[0] if len(uris) == 1 else uris, settings)
+    from monitor.headless import run_headless, run_headless_many
     from monitor.pipeline import Monitor
     from monitor.sinks.jsonl import JsonLinesSink
     from monitor.sinks.text import TextSink
@@ -152,7 +153,39 @@ def _watch(arguments: argparse.Namespace) -> int:
 
     check_files()
     sink = JsonLinesSink(sys.stdout) if arguments.json else TextSink(sys.stdout)
-    run_headless(Monitor(uri, settings), sink.write, duration_s=arguments.duration)
+    if len(uris) == 1:
+        run_headless(Monitor(uris[0], settings), sink.write, duration_s=arguments.duration)
+        return 0
+    from monitor.gathering import Gathering, wanted_of
+    from monitor.hub import Hub
+
+    run_headless_many(Gathering(Hub(settings), wanted_of(uris, settings)), sink.write, duration_s=arguments.duration)
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from monitor.webrtc.server import ServerSettings
+
+    server = ServerSettings(
+        host=arguments.host,
+        port=arguments.port,
+        token=arguments.token,
+        tls_cert=arguments.tls_cert,
+        tls_key=arguments.tls_key,
+        allow_origins=tuple(arguments.allow_origin),
+    )
+    settings = _settings(arguments)
+    from monitor.headless import run_headless_many
+    from monitor.hub import Hub
+    from monitor.sinks.jsonl import JsonLinesSink
+    from monitor.sinks.text import TextSink
+    from monitor.stages import check_files
+    from monitor.webrtc.serve import Service
+
+    check_files()
+    sink = JsonLinesSink(sys.stdout) if arguments.json else TextSink(sys.stdout)
+    service = Service(server, Hub(settings), greet=lambda text: print(text, file=sys.stderr, flush=True))
+    run_headless_many(service, sink.write, duration_s=arguments.duration)
     return 0
 
 
@@ -204,6 +237,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from monitor.doctor import run_doctor
 
     return run_doctor(settings, fetch=arguments.fetch, as_json=arguments.json, screen_problem=screen_problem)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from monitor.helpdesk.record_command import run_verify
+
+    return run_verify(arguments.record, arguments.key, as_json=arguments.json, out=sys.stdout)
 
 
 def _engines_list(arguments: argparse.Namespace) -> int:
@@ -286,9 +325,11 @@ def _bench_speed(arguments: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "watch": _watch,
+    "serve": _serve,
     "analyze": _analyze,
     "sources": _sources,
     "doctor": _doctor,
+    "verify": _verify,
     "engines list": _engines_list,
     "engines build": _engines_build,
     "engines verify": _engines_verify,

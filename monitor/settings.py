@@ -103,6 +103,24 @@ class Settings(BaseSettings):
         SecretStr,
         Field(description="bearer token of the WHEP endpoint that is watched (UNMASK_WHEP_TOKEN); no flag"),
     ] = SecretStr("")
+    history: Annotated[
+        bool, Field(description="keep what is said in a local history of sessions ('unmask sessions'); no faces")
+    ] = False
+    history_faces: Annotated[
+        bool, Field(description="keep one small picture of each person in the history too, encrypted")
+    ] = False
+    history_keep_days: Annotated[
+        float, Field(gt=0.0, le=3650.0, description="days after which a session is deleted from the history")
+    ] = 30.0
+    history_faces_keep_days: Annotated[
+        float, Field(gt=0.0, le=365.0, description="days after which a kept face is deleted")
+    ] = 7.0
+    history_max_mb: Annotated[
+        float, Field(ge=1.0, le=100_000.0, description="size beyond which the oldest sessions are deleted, MB")
+    ] = 200.0
+    require_notice: Annotated[
+        bool, Field(description="watch others only once it is confirmed that they were told ('unmask notice')")
+    ] = False
     log_level: Annotated[LogLevel, Field(description="least important log message that is shown")] = LogLevel.WARNING
 
 

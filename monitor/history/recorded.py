@@ -1,0 +1,111 @@
+"""A monitor whose session is kept: the one line with which the window and `watch --headless` get a history.
+
+recorded(Monitor(uri, settings), uri, settings)
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from monitor.arguments import version
+from monitor.errors import UnmaskError
+from monitor.history.addresses import kept_address
+from monitor.history.database import history_path
+from monitor.history.recorder import SessionRecorder
+from monitor.history.records import SessionStart
+from monitor.history.upkeep import Retention
+from monitor.history.writer import HistoryWriter, Keeping
+from monitor.settings import SECRET_SETTINGS, Settings
+from monitor.types import Snapshot
+
+log = logging.getLogger(__name__)
+
+
+class MonitorLike(Protocol):
+    """What is recorded: `monitor.pipeline.Monitor`, or what stands in for it."""
+
+    @property
+    def error(self) -> UnmaskError | None: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def wait(self, timeout_s: float | None = None) -> bool: ...
+
+    def snapshot(self) -> Snapshot: ...
+
+
+class RecordedMonitor:
+    """The same monitor; every snapshot that somebody takes is also seen by the recorder."""
+
+    def __init__(self, monitor: MonitorLike, recorder: SessionRecorder, writer: HistoryWriter) -> None:
+        self._monitor = monitor
+        self._recorder = recorder
+        self._writer = writer
+        self._lock = threading.Lock()
+        self._over = False
+
+    @property
+    def error(self) -> UnmaskError | None:
+        return self._monitor.error
+
+    def start(self) -> None:
+        self._monitor.start()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        return self._monitor.wait(timeout_s)
+
+    def snapshot(self) -> Snapshot:
+        """As the monitor gives it; where it has nothing to say, its message is why the history keeps nothing."""
+        snapshot = self._monitor.snapshot()
+        self._see(snapshot)
+        problem = self._writer.problem
+        return replace(snapshot, message=problem) if snapshot.message is None and problem is not None else snapshot
+
+    def stop(self) -> None:
+        """Stop the monitor, then write the end of the session."""
+        try:
+            self._monitor.stop()
+        finally:
+            self._see(self._monitor.snapshot())
+            with self._lock:
+                over, self._over = self._over, True
+                end = None if over else self._recorder.finish()
+            if end is not None and not self._writer.close(end):
+                log.warning("the history could not be written to its end in time")
+
+    def _see(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            if not self._over:
+                self._recorder.see(snapshot)
+
+
+def recorded(monitor: MonitorLike, uri: str, settings: Settings, path: Path | None = None) -> MonitorLike:
+    """The monitor with a history where the settings ask for one, else the monitor itself."""
+    if not settings.history:
+        return monitor
+    start = SessionStart(
+        key=secrets.token_hex(16),
+        source=kept_address(uri),
+        started_at=time.time(),
+        settings=settings.model_dump(mode="json", exclude={"source", *SECRET_SETTINGS}),
+        version=version(),
+    )
+    writer = HistoryWriter(history_path() if path is None else path, start, keeping(settings))
+    return RecordedMonitor(monitor, SessionRecorder(writer.put, faces=settings.history_faces), writer)
+
+
+def keeping(settings: Settings) -> Keeping:
+    """What the settings say of keeping."""
+    return Keeping(
+        Retention(settings.history_keep_days, settings.history_max_mb),
+        settings.history_faces,
+        settings.history_faces_keep_days,
+    )
