@@ -27,6 +27,7 @@ exit status:
   5  no inference runtime can run the detector
   6  no window can be shown
  10  analyze --fail-on: the named state was found
+ 11  verify: the record was changed; 12: it is signed with another key; 13: it is not closed
 130  interrupted (Ctrl-C); 141: nobody reads the output; 143: terminated
 
 source addresses:
@@ -96,6 +97,11 @@ def build_parser() -> Parser:
     doctor.add_argument("--fetch", action="store_true", help="fetch the face model where it is missing")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     _add_settings(doctor)
+
+    verify = _command(commands, "verify", "check the record of a helpdesk case, offline")
+    verify.add_argument("record", type=Path, metavar="RECORD", help="the record (JSON lines)")
+    verify.add_argument("--key", type=Path, metavar="PUB", help="public key (PEM) that must have signed it")
+    verify.add_argument("--json", action="store_true", help="print JSON")
 
     _add_engines(commands)
     _add_bench(commands)
