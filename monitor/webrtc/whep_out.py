@@ -6,8 +6,9 @@
     PATCH  /whep/SOURCE/SESSION    more ICE candidates (trickle, RFC 8840) -> 204
     DELETE /whep/SOURCE/SESSION    the end -> 200
 
-`?where=1` also draws where a face with signs looks replaced. Token, origin and rate of requests are checked by the
-server before a route sees anything (`guard.py`).
+SOURCE is the name of a source as /api/status has it, percent-encoded. `?where=1` also draws where a face with signs
+looks replaced. Token, origin and rate of requests are checked by the server before a route sees anything
+(`guard.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from monitor.webrtc.draw import DrawOptions
 from monitor.webrtc.limits import Limits
@@ -203,7 +205,8 @@ class WhepOut:
         viewer = Viewer(key, DrawnTrack(self.studio, key, options), limits=self._viewer_limits, ended=self._gone)
         self._viewers[viewer.viewer_id] = viewer, options
         answer = await viewer.answer(offer, self._reach.addresses)
-        headers = {"Location": f"/whep/{key}/{viewer.viewer_id}", "ETag": f'"{viewer.etag}"', "Accept-Patch": FRAGMENT}
+        location = f"/whep/{quote(key, safe='')}/{viewer.viewer_id}"
+        headers = {"Location": location, "ETag": f'"{viewer.etag}"', "Accept-Patch": FRAGMENT}
         return web.Response(status=201, text=answer, content_type=SDP, headers=headers)
 
     async def _picture(self, request: web.Request) -> web.Response:
