@@ -178,7 +178,7 @@ class Controller:
         where = verdict.where if mood.judged else None
         return PersonRow(
             track_id=verdict.track_id,
-            name=texts.person(verdict.track_id),
+            name=snapshot.names.get(verdict.track_id) or texts.person(verdict.track_id),
             mood=mood,
             state_text=f"{texts.short_state(mood)}: {why}" if why else texts.short_state(mood),
             why=why,

@@ -73,6 +73,7 @@ class AlertItem:
 class _Known:
     alert: Alert
     opened_ns: int
+    person: str
     closed_ns: int | None = None
 
 
@@ -96,7 +97,8 @@ class AlertLog:
             return
         open_ids = {alert.alert_id for alert in snapshot.open_alerts}
         for alert in (*snapshot.open_alerts, *snapshot.closed_alerts):
-            known = self._known.setdefault(alert.alert_id, _Known(alert, now_ns))
+            person = snapshot.names.get(alert.track_id) or texts.person(alert.track_id)
+            known = self._known.setdefault(alert.alert_id, _Known(alert, now_ns, person))
             known.alert = alert
         for alert_id, known in self._known.items():
             if alert_id in open_ids:
@@ -138,7 +140,7 @@ def _show(known: _Known, status: AlertStatus, when: str) -> AlertItem:
     return AlertItem(
         alert_id=known.alert.alert_id,
         track_id=known.alert.track_id,
-        person=texts.person(known.alert.track_id),
+        person=known.person,
         evidence=texts.sentence(known.alert.evidence),
         status=status,
         when=when,

@@ -74,11 +74,18 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
 
     watch = _command(commands, "watch", "watch a call, a camera, the screen or a file live")
-    watch.add_argument("source", nargs="?", help="source address (default: the first webcam, else demo:)")
+    watch.add_argument(
+        "sources",
+        nargs="*",
+        metavar="SOURCE",
+        help="source addresses (default: the first webcam, else demo:)",
+    )
     watch.add_argument("--headless", action="store_true", help="no window: print a line for every change")
     watch.add_argument("--json", action="store_true", help="with --headless: JSON lines instead of text")
     watch.add_argument("--duration", type=_seconds, metavar="S", help="with --headless: stop after S seconds")
     _add_settings(watch)
+
+    _add_serve(commands)
 
     analyze = _command(commands, "analyze", "judge recorded files")
     analyze.add_argument("files", nargs="+", metavar="FILE", help="a video file")
@@ -106,6 +113,25 @@ def build_parser() -> Parser:
     _add_engines(commands)
     _add_bench(commands)
     return parser
+
+
+def _add_serve(commands: argparse._SubParsersAction[Parser]) -> None:
+    serve = _command(commands, "serve", "take in calls that others publish to this machine by WebRTC (WHIP)")
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; beyond this machine with TLS and token"
+    )
+    serve.add_argument(
+        "--port", type=_port, default=8765, metavar="N", help="port to listen on, 0 for any (default 8765)"
+    )
+    serve.add_argument("--token", metavar="T", help="token that publishers must give (default: one is made up)")
+    serve.add_argument("--tls-cert", type=Path, metavar="PEM", help="certificate chain")
+    serve.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
+    serve.add_argument(
+        "--allow-origin", action="append", default=[], metavar="ORIGIN", help="also take requests of this web page"
+    )
+    serve.add_argument("--json", action="store_true", help="print JSON lines instead of text")
+    serve.add_argument("--duration", type=_seconds, metavar="S", help="stop after S seconds")
+    _add_settings(serve)
 
 
 def _add_engines(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -243,6 +269,12 @@ def _capabilities(text: str) -> tuple[str, ...]:
         if not (name.startswith("sm") and digits.isascii() and digits.isdigit() and 2 <= len(digits) <= 3):
             raise argparse.ArgumentTypeError(f"expected compute capabilities like sm86,sm120, found {text!r}")
     return names
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:6]) <= 65535):
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, found {text!r}")
+    return int(text)
 
 
 def _count(text: str) -> int:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from monitor.clock import Clock, MonotonicClock
 from monitor.errors import UnmaskError
+from monitor.hub import HubSnapshot
 from monitor.sinks.changes import Changes, Event
 from monitor.types import Snapshot
 
@@ -31,6 +32,42 @@ class MonitorLike(Protocol):
     def snapshot(self) -> Snapshot: ...
 
 
+class GatheringLike(Protocol):
+    """What is needed of `monitor.gathering.Gathering`."""
+
+    @property
+    def error(self) -> UnmaskError | None: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def wait(self, timeout_s: float) -> bool: ...
+
+    def states(self) -> HubSnapshot: ...
+
+
+def run_headless_many(
+    gathering: GatheringLike,
+    write: Callable[[Event, str], None],
+    *,
+    duration_s: float | None = None,
+    clock: Clock | None = None,
+) -> None:
+    """As `run_headless`, for several sources: each event comes with its source's name.
+
+    Ends when every source is over. Raises the error of the first that failed, after the event that tells of it.
+    """
+    changes: dict[int, Changes] = {}
+
+    def tell() -> None:
+        for one in gathering.states().sources:
+            for event in changes.setdefault(one.source_id, Changes()).of(one.snapshot):
+                write(event, one.name)
+
+    _run(gathering, tell, duration_s, clock)
+
+
 def run_headless(
     monitor: MonitorLike,
     write: Callable[[Event], None],
@@ -42,13 +79,28 @@ def run_headless(
 
     Raises the error that the run failed with, after the event that tells of it.
     """
-    clock = clock if clock is not None else MonotonicClock()
     changes = Changes()
 
     def tell() -> None:
         for event in changes.of(monitor.snapshot()):
             write(event)
 
+    _run(monitor, tell, duration_s, clock)
+
+
+class _Runs(Protocol):
+    @property
+    def error(self) -> UnmaskError | None: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def wait(self, timeout_s: float) -> bool: ...
+
+
+def _run(monitor: _Runs, tell: Callable[[], None], duration_s: float | None, clock: Clock | None) -> None:
+    clock = clock if clock is not None else MonotonicClock()
     until_ns = None if duration_s is None else clock.now_ns() + int(duration_s * 1e9)
     try:
         monitor.start()

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from monitor.admission import TURN_S, Allowance, Budget, Span, Turns
+from monitor.admission import TURN_S, Budget, Span, Turns
 from monitor.clock import Clock, MonotonicClock
 from monitor.errors import SourceError, UnmaskError
 from monitor.pipeline import Monitor
@@ -194,11 +194,14 @@ class Hub:
         alarmed = {key for key in running if snapshots[key].open_alerts}
         seated = self._turns.seat(running, allowance.seats, now_s, alarmed)
         self._notice = _notice(len(seated), len(running))
+        shared = len(running) - allowance.seats + 1
         for key, one in watched.items():
-            self._pace(one, key in seated, key in running, allowance, len(running), now_s)
-            place = running.index(key) if key in running else 0
-            shares = len(running) - allowance.seats + 1 if place >= allowance.seats - 1 else 1
-            one.duty = 1.0 / max(shares, 1) if key in running else 0.0
+            if key not in running:
+                one.shed, one.duty = None, 0.0  # a source that is lost keeps its pace, and its people until they fade
+                continue
+            one.duty = 1.0 if key in running[: allowance.seats - 1] or shared <= 1 else 1.0 / shared
+            one.shed = None if key in seated else _why_shed(allowance.seats, len(running))
+            self._pace(one, allowance.rate_hz if key in seated else None, now_s)
 
     def _learn(self, running: dict[int, _Watched], snapshots: dict[int, Snapshot], now_s: float) -> None:
         began_s, began_cpu_s = self._cpu[0]
@@ -214,11 +217,10 @@ class Hub:
         cpu = (self._cpu_s() - began_cpu_s) / (now_s - began_s)
         self._budget.learn(Span(cpu, looks_hz, tuple(shares)), len(running))
 
-    def _pace(self, one: _Watched, seated: bool, running: bool, allowance: Allowance, count: int, now_s: float) -> None:
-        lowest_hz = min(self._settings.sample_rate_hz, self._settings.min_rate_hz)
-        stretched_hz = max(self._settings.sample_rate_hz / self._shared.stretch, lowest_hz)
-        rate_hz = min(allowance.rate_hz, stretched_hz) if seated else None
-        one.shed = _why_shed(allowance.seats, count) if running and not seated else None
+    def _pace(self, one: _Watched, rate_hz: float | None, now_s: float) -> None:
+        if rate_hz is not None:
+            lowest_hz = min(self._settings.sample_rate_hz, self._settings.min_rate_hz)
+            rate_hz = min(rate_hz, max(self._settings.sample_rate_hz / self._shared.stretch, lowest_hz))
         if rate_hz != one.rate_hz:
             one.rate_hz, one.since_s = rate_hz, now_s
         one.monitor.set_pace(rate_hz, one.shed or "")

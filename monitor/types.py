@@ -440,6 +440,8 @@ class Snapshot:
     """track_id -> uint8 (64, 64, 3) RGB picture of the face, in memory only."""
     runtimes: tuple[Candidate, ...] = ()
     """Every inference runtime with the reason why it was taken or left."""
+    names: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    """track_id -> who that is, where several sources are shown as one; empty where people have numbers only."""
 
     @property
     def worst(self) -> Verdict | None:

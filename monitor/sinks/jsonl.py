@@ -1,7 +1,8 @@
 """Events as JSON lines `unmask.watch/1`, for other programs: one object a line, with the wall-clock time in ISO 8601.
 
 Every line has `schema`, `time`, `event` and `media_s` (seconds on the source's own timeline, null where it has
-none). The events are `run`, `verdict`, `left`, `alert-opened` and `alert-closed`.
+none), and `name` where several sources are watched: which one it speaks of. The events are `run`, `verdict`, `left`,
+`alert-opened` and `alert-closed`.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ class JsonLinesSink:
         self._out = out
         self._now = now
 
-    def write(self, event: Event) -> None:
-        """Raises OSError (BrokenPipeError) where nobody reads any more."""
+    def write(self, event: Event, name: str | None = None) -> None:
+        """Raises OSError (BrokenPipeError) where nobody reads any more. `name` tells several sources apart."""
         head: dict[str, Json] = {"schema": SCHEMA, "time": self._now().isoformat(timespec="milliseconds")}
+        if name is not None:
+            head["name"] = name
         print(json.dumps({**head, **event_to_json(event)}, ensure_ascii=False), file=self._out, flush=True)
 
 

@@ -33,12 +33,16 @@ class TextSink:
         self._out = out
         self._now = now
 
-    def write(self, event: Event) -> None:
-        """Raises OSError (BrokenPipeError) where nobody reads any more. A failure is told on standard error instead."""
-        if isinstance(event, RunChanged) and event.state is RunState.FAILED:
+    def write(self, event: Event, name: str | None = None) -> None:
+        """Raises OSError (BrokenPipeError) where nobody reads any more. `name` tells several sources apart.
+
+        A failure is told on standard error instead, where there is only one source.
+        """
+        if name is None and isinstance(event, RunChanged) and event.state is RunState.FAILED:
             return
         stamp = self._now().strftime("%H:%M:%S")
-        print(f"{stamp}  {event_text(event)}", file=self._out, flush=True)
+        source = "" if name is None else f"{name}: "
+        print(f"{stamp}  {source}{event_text(event)}", file=self._out, flush=True)
 
 
 def event_text(event: Event) -> str:

@@ -56,18 +56,19 @@ class FakeShared:
 
 
 class Camera(ScriptedSource):
-    """Gives 30 frames a second by the real clock until it is closed."""
+    """Gives 30 frames a second by the real clock, until it is closed or has given `count`; or plays a script."""
 
-    def __init__(self, script: list[Step] | None = None) -> None:
+    def __init__(self, script: list[Step] | None = None, *, count: int | None = None) -> None:
         super().__init__(script if script is not None else [], pause_s=1 / 30)
-        self._endless = script is None
+        self._scripted = script is not None
+        self._count = count
 
     def frames(self) -> Iterator[Frame]:
-        if not self._endless:
+        if self._scripted:
             yield from super().frames()
             return
         image = np.full((160, 160, 3), 90, np.uint8)
-        for seq in itertools.count():
+        for seq in itertools.count() if self._count is None else range(self._count):
             if self.closed.wait(1 / 30):
                 return
             now_ns = time.monotonic_ns()
