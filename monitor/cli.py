@@ -146,6 +146,7 @@ def _watch(arguments: argparse.Namespace) -> int:
 
         return run_watch(uris[0] if len(uris) == 1 else uris, settings)
     from monitor.headless import run_headless, run_headless_many
+    from monitor.history.recorded import recorded, recorded_gathering
     from monitor.pipeline import Monitor
     from monitor.sinks.jsonl import JsonLinesSink
     from monitor.sinks.text import TextSink
@@ -154,12 +155,13 @@ def _watch(arguments: argparse.Namespace) -> int:
     check_files()
     sink = JsonLinesSink(sys.stdout) if arguments.json else TextSink(sys.stdout)
     if len(uris) == 1:
-        run_headless(Monitor(uris[0], settings), sink.write, duration_s=arguments.duration)
+        run_headless(recorded(Monitor(uris[0], settings), uris[0], settings), sink.write, duration_s=arguments.duration)
         return 0
     from monitor.gathering import Gathering, wanted_of
     from monitor.hub import Hub
 
-    run_headless_many(Gathering(Hub(settings), wanted_of(uris, settings)), sink.write, duration_s=arguments.duration)
+    gathering = recorded_gathering(Gathering(Hub(settings), wanted_of(uris, settings)), uris, settings)
+    run_headless_many(gathering, sink.write, duration_s=arguments.duration)
     return 0
 
 

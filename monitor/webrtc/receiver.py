@@ -225,6 +225,14 @@ class TrackReceiver:
         """When anything was last heard of the sender; None before the first."""
         return self._last_ns if self._reassembly is None else self._reassembly.last_packet_ns
 
+    @property
+    def frame_size_px(self) -> tuple[int, int]:
+        """Width and height of the frames now, (0, 0) before the first; they may change in the middle."""
+        if not self._pictures:
+            return 0, 0
+        plan = self._fit.plan(*self._size)
+        return plan.width_px, plan.height_px
+
     def join(self, timeout_s: float) -> None:
         """Wait for the decoder's thread; after `stop`, and not on the loop's thread."""
         if self._decoder is not None:
