@@ -47,7 +47,7 @@ class Features:
 
 
 def _reader(
-    encoder: Encoder, run: Path, device: torch.device
+    encoder: Encoder, run: Path, device: torch.device, size_px: int
 ) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]:
     """Crops uint8 (N, S, S, 3) -> rows (N, 257): on a GPU with torch, on a CPU with the product's runtime."""
     model = ExportEncoder(encoder.eval())
@@ -56,7 +56,8 @@ def _reader(
         return lambda crops: np.asarray(model(torch.from_numpy(crops).to(device))[0].float().cpu().numpy())
     with TemporaryDirectory(dir=run) as folder:
         path = Path(folder) / "encoder.onnx"
-        write_graph(model, torch.zeros(2, 144, 144, 3, dtype=torch.uint8), path, "crops", ["feature", "logit", "where"])
+        example = torch.zeros(2, size_px, size_px, 3, dtype=torch.uint8)
+        write_graph(model, example, path, "crops", ["feature", "logit", "where"])
         graph = OpenVinoRuntime().open(path, torch.get_num_threads())
     return lambda crops: np.asarray(graph.infer({"crops": crops})["feature"], np.float32)
 
@@ -75,7 +76,9 @@ def encode(run: Path, name: str, device: torch.device) -> Features:
     encoder = Encoder()
     stored_state = torch.load(run / "encoder_best.pt", map_location="cpu", weights_only=True)
     encoder.load_state_dict(stored_state["encoder"])
-    read = _reader(encoder, run, device)
+    with np.load(shards[0]) as first:
+        size_px = first["crops"].shape[2]
+    read = _reader(encoder, run, device, size_px)
     parts: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.str_]]] = []
     for index, shard in enumerate(shards):
         with np.load(shard, allow_pickle=False) as stored:
