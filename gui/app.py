@@ -100,14 +100,16 @@ def _watch(application: QApplication, uri: str, settings: Settings, session: Mon
 
 
 def _real_monitor(uris: str | Sequence[str], settings: Settings) -> MonitorLike:
+    from monitor.history.recorded import recorded, recorded_gathering
+
     if isinstance(uris, str):
         from monitor.pipeline import Monitor
 
-        return Monitor(uris, settings)
+        return recorded(Monitor(uris, settings), uris, settings)
     from monitor.gathering import Gathering, wanted_of
     from monitor.hub import Hub
 
-    return Gathering(Hub(settings), wanted_of(uris, settings))
+    return recorded_gathering(Gathering(Hub(settings), wanted_of(uris, settings)), uris, settings)
 
 
 def _application() -> QApplication:

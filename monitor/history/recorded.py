@@ -1,6 +1,8 @@
 """A monitor whose session is kept: the one line with which the window and `watch --headless` get a history.
 
 recorded(Monitor(uri, settings), uri, settings)
+
+Several sources that are watched together are one session.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol
 
 from monitor.arguments import version
@@ -21,6 +23,7 @@ from monitor.history.recorder import SessionRecorder
 from monitor.history.records import SessionStart
 from monitor.history.upkeep import Retention
 from monitor.history.writer import HistoryWriter, Keeping
+from monitor.hub import HubSnapshot
 from monitor.settings import SECRET_SETTINGS, Settings
 from monitor.types import Snapshot
 
@@ -37,9 +40,15 @@ class MonitorLike(Protocol):
 
     def stop(self) -> None: ...
 
-    def wait(self, timeout_s: float | None = None) -> bool: ...
+    def wait(self, timeout_s: float) -> bool: ...
 
     def snapshot(self) -> Snapshot: ...
+
+
+class GatheringLike(MonitorLike, Protocol):
+    """Several sources watched as one: `monitor.gathering.Gathering`."""
+
+    def states(self) -> HubSnapshot: ...
 
 
 class RecordedMonitor:
@@ -59,7 +68,7 @@ class RecordedMonitor:
     def start(self) -> None:
         self._monitor.start()
 
-    def wait(self, timeout_s: float | None = None) -> bool:
+    def wait(self, timeout_s: float) -> bool:
         return self._monitor.wait(timeout_s)
 
     def snapshot(self) -> Snapshot:
@@ -87,19 +96,43 @@ class RecordedMonitor:
                 self._recorder.see(snapshot)
 
 
-def recorded(monitor: MonitorLike, uri: str, settings: Settings, path: Path | None = None) -> MonitorLike:
+class RecordedGathering(RecordedMonitor):
+    """The same for several sources, which are kept as one session."""
+
+    def __init__(self, gathering: GatheringLike, recorder: SessionRecorder, writer: HistoryWriter) -> None:
+        super().__init__(gathering, recorder, writer)
+        self._gathering = gathering
+
+    def states(self) -> HubSnapshot:
+        """Each source on its own."""
+        self._see(self._gathering.snapshot())
+        return self._gathering.states()
+
+
+def recorded(monitor: MonitorLike, uri: str, settings: Settings) -> MonitorLike:
     """The monitor with a history where the settings ask for one, else the monitor itself."""
     if not settings.history:
         return monitor
+    return RecordedMonitor(monitor, *_recorder(kept_address(uri), settings))
+
+
+def recorded_gathering(gathering: GatheringLike, uris: Sequence[str], settings: Settings) -> GatheringLike:
+    """The same for several sources at once."""
+    if not settings.history:
+        return gathering
+    return RecordedGathering(gathering, *_recorder(", ".join(kept_address(uri) for uri in uris), settings))
+
+
+def _recorder(source: str, settings: Settings) -> tuple[SessionRecorder, HistoryWriter]:
     start = SessionStart(
         key=secrets.token_hex(16),
-        source=kept_address(uri),
+        source=source,
         started_at=time.time(),
         settings=settings.model_dump(mode="json", exclude={"source", *SECRET_SETTINGS}),
         version=version(),
     )
-    writer = HistoryWriter(history_path() if path is None else path, start, keeping(settings))
-    return RecordedMonitor(monitor, SessionRecorder(writer.put, faces=settings.history_faces), writer)
+    writer = HistoryWriter(history_path(), start, keeping(settings))
+    return SessionRecorder(writer.put, faces=settings.history_faces), writer
 
 
 def keeping(settings: Settings) -> Keeping:

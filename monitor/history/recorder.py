@@ -61,6 +61,8 @@ class SessionRecorder:
 
     def see(self, snapshot: Snapshot) -> None:
         """Take one snapshot; older ones than the last are of no use."""
+        if snapshot.run_state is RunState.STARTING and not snapshot.taken_ns:
+            return
         if self._began_ns is None:
             self._began_ns = snapshot.taken_ns
         at_s = self._at_s(snapshot.taken_ns)
