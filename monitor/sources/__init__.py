@@ -1,6 +1,7 @@
 """Sources: where the frames come from. An address goes in, an open `Source` that gives frames comes out.
 
-    file:PATH   webcam:N   webcam:NAME   screen:   screen:?region=x,y,w,h   screen:?monitor=2   whep:URL   demo:
+    file:PATH   webcam:N   webcam:NAME   screen:   screen:?region=x,y,w,h   screen:?monitor=2   window:TITLE   portal:
+    whep:URL   demo:
 
 Files are lossless and wait for their reader; all others are live: their reader gets the newest frame and sees in
 `seq` how many it lost.
@@ -12,10 +13,12 @@ from monitor.clock import Clock
 from monitor.sources.address import (
     DemoAddress,
     FileAddress,
+    PortalAddress,
     ScreenAddress,
     SourceAddress,
     WebcamAddress,
     WhepAddress,
+    WindowAddress,
     parse_address,
 )
 from monitor.sources.base import Source, SourceListing
@@ -63,6 +66,14 @@ def open_source(
             from monitor.sources.screen import open_screen
 
             return open_screen(address, clock=clock, fit=fit)
+        case WindowAddress():
+            from monitor.sources.window import open_window
+
+            return open_window(address, clock=clock, fit=fit)
+        case PortalAddress():
+            from monitor.sources.portal import open_portal
+
+            return open_portal(address, clock=clock, fit=fit)
         case WhepAddress():
             from monitor.sources.whep import open_whep
 

@@ -1,8 +1,8 @@
 """Source addresses, as they are written on the command line, in the settings and in the overlay.
 
 One line of text goes in, one typed and bounded address comes out: `webcam:0`, `webcam:NAME`, `screen:`,
-`screen:?region=x,y,w,h`, `screen:?monitor=2`, `whep:URL`, `file:PATH` (or the bare path of a file), `demo:`.
-Nothing is opened here.
+`screen:?region=x,y,w,h`, `screen:?monitor=2`, `window:TITLE`, `portal:`, `whep:URL`, `file:PATH` (or the bare path
+of a file), `demo:`. Nothing is opened here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl, unquote
 
 from monitor.errors import SourceError
 
-KNOWN_SCHEMES = ("webcam:", "screen:", "whep:", "file:", "demo:")
-LATER_SCHEMES = ("window", "webrtc")
+KNOWN_SCHEMES = ("webcam:", "screen:", "window:", "portal:", "whep:", "file:", "demo:")
+LATER_SCHEMES = ("webrtc",)
 MAX_CHARS = 4096
 MAX_COORDINATE_PX = 100_000
 DEMO_PEOPLE = (1, 4, 9)
@@ -87,6 +87,30 @@ class WhepAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowAddress:
+    """A window of another program by its title, or by the system's number for it; exactly one of the two is set."""
+
+    title: str | None = None
+    handle: int | None = None
+
+    def __str__(self) -> str:
+        return f"window:{self.title}" if self.handle is None else f"window:?id={self.handle}"
+
+
+@dataclass(frozen=True, slots=True)
+class PortalAddress:
+    """What the user chooses in the desktop's own dialog (xdg-desktop-portal, for Wayland).
+
+    `fresh` asks again, although an earlier choice is remembered.
+    """
+
+    fresh: bool = False
+
+    def __str__(self) -> str:
+        return "portal:?fresh=1" if self.fresh else "portal:"
+
+
+@dataclass(frozen=True, slots=True)
 class DemoAddress:
     """The demonstration. `forged` None alternates between genuine and forged."""
 
@@ -101,7 +125,7 @@ class DemoAddress:
         return "demo:" + ("?" + "&".join(options) if options else "")
 
 
-SourceAddress = FileAddress | WebcamAddress | ScreenAddress | WhepAddress | DemoAddress
+SourceAddress = FileAddress | WebcamAddress | ScreenAddress | WindowAddress | PortalAddress | WhepAddress | DemoAddress
 
 
 def parse_address(text: str) -> SourceAddress:
@@ -125,6 +149,10 @@ def parse_address(text: str) -> SourceAddress:
         return _screen(text, rest)
     if scheme == "whep":
         return _whep(rest)
+    if scheme == "window":
+        return _window(text, rest)
+    if scheme == "portal":
+        return _portal(text, rest)
     if scheme == "demo":
         return _demo(text, rest)
     if _exists(Path(text)):
@@ -233,6 +261,27 @@ def _whep(rest: str) -> WhepAddress:
     if match is None:
         raise SourceError("the part after # of a whep: address says which of the videos is meant, as in #video=2")
     return WhepAddress(check_endpoint(url), int(match[1] or 1))
+
+
+def _window(text: str, rest: str) -> WindowAddress:
+    if rest.startswith("?id="):
+        value = rest.removeprefix("?id=")
+        if not re.fullmatch(r"[0-9]{1,19}", value):
+            raise SourceError(f"id={value} in {text!r}: expected a window's number, as 'unmask sources' lists it")
+        return WindowAddress(handle=int(value))
+    title = unquote(rest).strip()
+    if not title:
+        raise SourceError("window: needs a title or a part of one, as in window:Meeting; see 'unmask sources'")
+    if len(title) > 256 or any(ord(c) < 32 or ord(c) == 127 for c in title):
+        raise SourceError("the window's title is too long or has control characters; see 'unmask sources'")
+    return WindowAddress(title=title)
+
+
+def _portal(text: str, rest: str) -> PortalAddress:
+    options = _options(text, rest, ("fresh",))
+    if options.get("fresh", "0") not in ("0", "1"):
+        raise SourceError(f"fresh={options['fresh']} in {text!r}: expected 1 (ask again) or 0")
+    return PortalAddress(options.get("fresh") == "1")
 
 
 def _demo(text: str, rest: str) -> DemoAddress:

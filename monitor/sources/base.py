@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from monitor.types import Frame, SourceInfo, SourceKind
 
@@ -29,6 +29,26 @@ class Source(Protocol):
     def close(self) -> None:
         """Let the source go. Thread-safe, may be called again; `frames()` ends within a second."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an open source stands just now, in sentences for the user."""
+
+    waiting: str | None = None
+    """Why it gives no pictures although nothing is broken (a minimised window), and what to do."""
+    remark: str | None = None
+    """What must be known of its pictures, such as a part that is cut out."""
+    cadence_hz: float | None = None
+    """Pictures a second of the video inside, where the source is looked at more often than it changes."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A source or a capture that says how it stands. May be asked from any thread."""
+
+    @property
+    def standing(self) -> Standing: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 from monitor.errors import SourceError
-from monitor.sources.address import ScreenAddress, WebcamAddress
+from monitor.sources.address import ScreenAddress, WebcamAddress, WindowAddress, parse_address
 from monitor.sources.base import SourceListing
 from monitor.sources.cameras import Camera, Opener, list_cameras, open_camera, open_device
-from monitor.sources.screen import Desktop, MssDesktop, Rect
+from monitor.sources.desktop import Desktop, MssDesktop, Rect, on_wayland
+from monitor.sources.portal import portal_trouble
+from monitor.sources.windows import Window, WindowSystem, open_window_system
 from monitor.types import SourceKind
 
 DEMO_URI = "demo:"
@@ -18,12 +23,19 @@ def list_sources(
     *,
     cameras: Callable[[], Sequence[Camera]] = list_cameras,
     desktop: Callable[[], Desktop] = MssDesktop,
+    windows: Callable[[], WindowSystem] = open_window_system,
+    portal: Callable[[], str | None] = portal_trouble,
+    environment: Mapping[str, str] = os.environ,
+    platform: str = sys.platform,
 ) -> tuple[SourceListing, ...]:
-    """Every camera, the screen and the demonstration; what cannot be used is listed with the reason. Never raises.
+    """Cameras, screens, windows and the demonstration; what cannot be used is listed with the reason. Never raises.
 
-    Cameras are listed, not opened: one that another program uses is found out when it is opened.
+    Cameras are listed, not opened: one that another program uses is found out when it is opened. `portal` says why
+    the desktop's own dialog cannot be used, or None; it is asked in Wayland sessions alone.
     """
-    return (*_webcams(cameras), *_screens(desktop), _demo())
+    wayland = platform == "linux" and on_wayland(environment)
+    chosen = _portal(portal) if wayland else []
+    return (*_webcams(cameras), *_screens(desktop), *_windows(windows), *chosen, _demo())
 
 
 def default_source_uri(*, cameras: Callable[[], Sequence[Camera]] = list_cameras, opener: Opener = open_device) -> str:
@@ -81,6 +93,43 @@ def _screens(desktop: Callable[[], Desktop]) -> list[SourceListing]:
             for number, monitor in enumerate(screens, 1)
         ]
     return listings
+
+
+def _windows(system: Callable[[], WindowSystem]) -> list[SourceListing]:
+    try:
+        connection = system()
+        try:
+            found = list(connection.windows())
+        finally:
+            connection.close()
+    except (SourceError, OSError, ImportError) as error:
+        return [SourceListing("window:", "Window", SourceKind.WINDOW, False, str(error))]
+    counts = Counter(window.title.casefold() for window in found)
+    return [_window(window, alone=counts[window.title.casefold()] == 1) for window in found]
+
+
+def _window(window: Window, *, alone: bool) -> SourceListing:
+    named = WindowAddress(title=window.title)
+    address = named if alone and _reads_back(named) else WindowAddress(handle=window.handle)
+    rect = window.rect
+    detail = f"{rect.width} x {rect.height} pixels at {rect.left},{rect.top}"
+    return SourceListing(
+        str(address), window.title, SourceKind.WINDOW, True, f"{detail}, minimised" if window.minimised else detail
+    )
+
+
+def _reads_back(address: WindowAddress) -> bool:
+    """Whether the address, written out, means the same title again: one may hold percent signs or '?id='."""
+    try:
+        return parse_address(str(address)) == address
+    except SourceError:
+        return False
+
+
+def _portal(trouble: Callable[[], str | None]) -> list[SourceListing]:
+    why_not = trouble()
+    detail = why_not or "asks in the desktop's own dialog, and remembers what was chosen"
+    return [SourceListing("portal:", "Wayland", SourceKind.SCREEN, why_not is None, detail)]
 
 
 def _screen(uri: str, title: str, monitor: Rect) -> SourceListing:

@@ -13,6 +13,7 @@ from typing import Protocol
 from monitor.clock import Clock
 from monitor.errors import SourceError
 from monitor.mailbox import Closed, LatestMailbox
+from monitor.sources.base import Standing, Telling
 from monitor.types import Frame, SourceInfo, UInt8Array
 
 POLL_S = 0.1
@@ -31,7 +32,7 @@ class Offer(Protocol):
 
 
 class Capture(Protocol):
-    """A device that is open."""
+    """A device that is open. One that is `Telling` too may fall silent for as long as it says what it waits for."""
 
     def run(self, offer: Offer) -> None:
         """Offer pictures until `offer.stopped`. Raises SourceError when the device gives no more."""
@@ -72,6 +73,11 @@ class LiveSource:
         """Frames that were replaced by a newer one before the reader came."""
         return self._mailbox.dropped
 
+    @property
+    def standing(self) -> Standing:
+        """How the device stands, as far as it tells."""
+        return self._capture.standing if isinstance(self._capture, Telling) else Standing()
+
     def close(self) -> None:
         """End `frames()` and give the device back as soon as its current picture is done."""
         self._stop.set()
@@ -97,7 +103,7 @@ class LiveSource:
                 try:
                     frame = self._mailbox.take(POLL_S)
                 except TimeoutError:
-                    silent_s += POLL_S
+                    silent_s = 0.0 if self.standing.waiting is not None else silent_s + POLL_S
                     if silent_s >= self._silence_s:
                         raise SourceError(
                             f"{self._info.title}: no picture for {self._silence_s:.0f} s; check that it is "

@@ -1,164 +1,43 @@
-"""A part of the screen as a live source: grabbed up to 30 times a second, offered when it has changed.
+"""A part of the screen as a live source: what is grabbed, what is cut out of it, and what is waited for.
 
-A video call at 15 pictures a second would otherwise be seen twice per picture and look like 30. A picture that does
-not change is repeated four times a second, within the longest gap that a window bears: a still screen does not look
-like a dead source, and is told as frozen.
+unmask's own windows are left out of the picture: by the system where it can (`gui.exclusion`), else their place is
+painted grey here, at the moment of grabbing. Monitors that come, go or move are followed; a locked or black screen is
+told and waited out.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
 
 from monitor.clock import Clock
 from monitor.errors import SourceError
 from monitor.sources.address import ScreenAddress
+from monitor.sources.desktop import Desktop, MssDesktop, Rect, Shot, black_screen_error
 from monitor.sources.geometry import FrameFit, Region
-from monitor.sources.live import LiveSource, Offer
-from monitor.types import SourceInfo, SourceKind, UInt8Array
+from monitor.sources.live import LiveSource
+from monitor.sources.polling import Look, PollingCapture
+from monitor.sources.windows import WindowSystem, open_window_system
+from monitor.types import SourceInfo, SourceKind
 
-RATE_HZ = 30.0
-REPEAT_S = 0.25
-MIN_SIDE_PX = 2
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Rect:
-    """A rectangle of the desktop, in the desktop's own pixels."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-    primary: bool = False
-
-    def overlap(self, other: Rect) -> Rect | None:
-        """The part that both have in common, or None."""
-        left, top = max(self.left, other.left), max(self.top, other.top)
-        right = min(self.left + self.width, other.left + other.width)
-        bottom = min(self.top + self.height, other.top + other.height)
-        if right - left < MIN_SIDE_PX or bottom - top < MIN_SIDE_PX:
-            return None
-        return Rect(left, top, right - left, bottom - top)
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """One grabbed picture: `bgra` holds height x width x 4 bytes."""
-
-    bgra: bytes | bytearray
-    width: int
-    height: int
-
-
-class Desktop(Protocol):
-    """The screen as the system gives it. Used by one thread only."""
-
-    def monitors(self) -> Sequence[Rect]:
-        """The whole desktop first, then each monitor."""
-        ...
-
-    def grab(self, rect: Rect) -> Shot:
-        """Grab a part. Raises SourceError."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class MssDesktop:
-    """The desktop by way of mss (X11, Windows, macOS)."""
-
-    def __init__(self) -> None:
-        """Connect to the screen. Raises SourceError where there is none or it may not be seen."""
-        trouble = screen_trouble(sys.platform, os.environ)
-        if trouble is not None:
-            raise SourceError(trouble)
-        import mss
-
-        self._error: type[Exception] = mss.ScreenShotError
-        try:
-            self._mss: Any = mss.MSS()
-        except (self._error, OSError) as error:
-            raise SourceError(
-                f"screen: the screen cannot be reached ({error}); start unmask inside a desktop session"
-            ) from error
-
-    def monitors(self) -> Sequence[Rect]:
-        try:
-            found = self._mss.monitors
-        except (self._error, OSError) as error:
-            raise SourceError(f"screen: the monitors cannot be listed ({error})", retryable=True) from error
-        return [Rect(m["left"], m["top"], m["width"], m["height"], bool(m.get("is_primary", False))) for m in found]
-
-    def grab(self, rect: Rect) -> Shot:
-        area = {"left": rect.left, "top": rect.top, "width": rect.width, "height": rect.height}
-        try:
-            shot = self._mss.grab(area)
-        except (self._error, OSError) as error:
-            raise SourceError(
-                f"screen: the screen stopped giving pictures ({error}); a monitor may have been unplugged",
-                retryable=True,
-            ) from error
-        return Shot(shot.raw, shot.width, shot.height)
-
-    def close(self) -> None:
-        self._mss.close()
-
-
-def screen_trouble(platform: str, environment: Mapping[str, str]) -> str | None:
-    """Why the screen cannot be watched at all here, as one sentence with what to do, or None."""
-    if platform == "darwin":
-        return None if _macos_allows() else _BLACK["darwin"]
-    if platform != "linux" or environment.get("DISPLAY"):
-        return None
-    if environment.get("XDG_SESSION_TYPE") == "wayland" or environment.get("WAYLAND_DISPLAY"):
-        return (
-            "screen: this is a Wayland session, which does not let programs see the screen; log in with "
-            "'on Xorg' chosen at the login screen, or use webcam: or file:"
-        )
-    return "screen: there is no display (DISPLAY is not set); start unmask inside a desktop session"
-
-
-def _macos_allows() -> bool:
-    """Ask macOS whether this program may record the screen; the question makes macOS show its own dialog."""
-    import ctypes
-
-    try:
-        graphics = ctypes.CDLL("/System/Library/Frameworks/CoreGraphics.framework/CoreGraphics")
-        graphics.CGPreflightScreenCaptureAccess.restype = ctypes.c_bool
-        graphics.CGRequestScreenCaptureAccess.restype = ctypes.c_bool
-        return bool(graphics.CGPreflightScreenCaptureAccess()) or bool(graphics.CGRequestScreenCaptureAccess())
-    except (OSError, AttributeError):
-        return True
-
-
-_BLACK = {
-    "darwin": "screen: macOS does not let this program see the screen; allow this terminal in System Settings > "
-    "Privacy & Security > Screen & System Audio Recording, then start it again",
-    "wayland": "screen: the picture is black, as it is under Wayland; log in with 'on Xorg' chosen at the login "
-    "screen, or use webcam: or file:",
-    "other": "screen: the whole picture is black; switch the monitor on, unlock the screen and try again",
-}
-
-
-def black_screen_error(platform: str, environment: Mapping[str, str]) -> SourceError:
-    """What to say when a whole monitor is exactly black."""
-    if platform == "darwin":
-        return SourceError(_BLACK["darwin"])
-    if environment.get("XDG_SESSION_TYPE") == "wayland" or environment.get("WAYLAND_DISPLAY"):
-        return SourceError(_BLACK["wayland"])
-    return SourceError(_BLACK["other"], retryable=True)
+MONITORS_EVERY_S = 3.0
+LOCK_EVERY_S = 1.0
+OWN_MARGIN_PX = 2
+GREY = 128
+TOLD_SHARE = 0.005
+"""Share of the picture that unmask's own window must cover to be told of."""
+LOCKED = "the screen is locked; unlock it to go on"
 
 
 def choose_rect(address: ScreenAddress, monitors: Sequence[Rect], region: Region | None = None) -> tuple[Rect, Rect]:
     """The monitor (or the desktop) that the address means, and the rectangle of it to grab.
 
-    `region` is a part of that rectangle as fractions. Raises SourceError, naming what there is.
+    `region` is a part of that rectangle as fractions. Raises SourceError, retryable for a monitor may come back,
+    naming what there is.
     """
     if not monitors:
         raise SourceError("screen: the system reports no monitor; connect one", retryable=True)
@@ -171,7 +50,8 @@ def choose_rect(address: ScreenAddress, monitors: Sequence[Rect], region: Region
     elif address.monitor <= len(screens):
         base = screens[address.monitor - 1]
     else:
-        raise SourceError(f"{address}: there is no monitor {address.monitor}; there are {len(screens)}")
+        what = f"there is no monitor {address.monitor}; there are {len(screens)}"
+        raise SourceError(f"{address}: {what}", retryable=True)
     rect = base
     if address.region_px is not None:
         x, y, w, h = address.region_px
@@ -181,7 +61,8 @@ def choose_rect(address: ScreenAddress, monitors: Sequence[Rect], region: Region
         if overlap is None:
             raise SourceError(
                 f"{address}: that region is not on the screen, which is {base.width} x {base.height} pixels "
-                f"from {base.left},{base.top}"
+                f"from {base.left},{base.top}",
+                retryable=True,
             )
         rect = overlap
     if region is not None:
@@ -196,20 +77,23 @@ def open_screen(
     clock: Clock,
     fit: FrameFit | None = None,
     desktop: Callable[[], Desktop] = MssDesktop,
+    surroundings: Callable[[], WindowSystem] = open_window_system,
     platform: str = sys.platform,
     environment: Mapping[str, str] = os.environ,
 ) -> LiveSource:
     """Open a part of the screen. Raises SourceError where it may not be seen, is black, or is not there.
 
-    `desktop` connects to the screen; it is called once to look and once more on the capture thread.
+    `desktop` connects to the screen, `surroundings` to what the system tells of windows; each is called once to look
+    and once more on the capture thread.
     """
     fit = fit or FrameFit()
-    probe = desktop()
+
+    def open_eye() -> ScreenEye:
+        return ScreenEye(address, fit.region, desktop, surroundings, clock, black_screen_error(platform, environment))
+
+    probe = open_eye()
     try:
-        base, rect = choose_rect(address, probe.monitors(), fit.region)
-        if _is_black(probe.grab(base)):
-            raise black_screen_error(platform, environment)
-        shot = probe.grab(rect)
+        rect, shot = probe.first_shot()
     finally:
         probe.close()
     size_fit = FrameFit(fit.max_frame_px)
@@ -220,53 +104,103 @@ def open_screen(
         title=f"Screen {rect.width} x {rect.height} at {rect.left},{rect.top}",
         width_px=plan.width_px,
         height_px=plan.height_px,
-        fps=RATE_HZ,
     )
-    return LiveSource(info, _ScreenCapture(desktop, rect, size_fit, clock), clock=clock)
+    return LiveSource(info, PollingCapture(open_eye, size_fit, clock), clock=clock)
 
 
-def _is_black(shot: Shot) -> bool:
-    pixels = np.frombuffer(shot.bgra, np.uint8).reshape(-1, 4)
-    return not pixels[:, :3].any()
+class ScreenEye:
+    """Looks at a part of the screen."""
 
-
-class _ScreenCapture:
-    def __init__(self, desktop: Callable[[], Desktop], rect: Rect, fit: FrameFit, clock: Clock) -> None:
-        self._open_desktop = desktop
-        self._rect = rect
-        self._fit = fit
+    def __init__(
+        self,
+        address: ScreenAddress,
+        region: Region | None,
+        desktop: Callable[[], Desktop],
+        surroundings: Callable[[], WindowSystem],
+        clock: Clock,
+        black: SourceError,
+    ) -> None:
+        """Connect. `black` is what to say of a black screen. Raises SourceError."""
+        self._address, self._region = address, region
         self._clock = clock
-
-    def release(self) -> None:
-        """Nothing is held: `run` closes the connection that it opened on its own thread."""
-
-    def run(self, offer: Offer) -> None:
-        desktop = self._open_desktop()
+        self._black = black
+        self._surroundings: WindowSystem | None = None
+        self._desktop = desktop()
         try:
-            self._grab_until(offer, desktop)
-        finally:
-            desktop.close()
+            self._base, self._rect = choose_rect(address, self._desktop.monitors(), region)
+        except BaseException:
+            self._desktop.close()
+            raise
+        self._surroundings = _if_any(surroundings)
+        self._monitors_ns = self._lock_ns = clock.now_ns()
+        self._locked = False
+        self._own_before: tuple[Rect, ...] = ()
 
-    def _grab_until(self, offer: Offer, desktop: Desktop) -> None:
-        first_ns = due_ns = self._clock.now_ns()
-        before: bytes | bytearray | None = None
-        image: UInt8Array | None = None
-        offered_ns = first_ns
-        while not offer.stopped:
-            recv_ns = self._clock.now_ns()
-            shot = desktop.grab(self._rect)
-            changed = image is None or shot.bgra != before
-            if changed:
-                image = self._picture(shot)
-                before = shot.bgra
-            if image is not None and (changed or recv_ns - offered_ns >= REPEAT_S * 1e9):
-                offer(image, recv_ns=recv_ns, media_ns=recv_ns - first_ns)
-                offered_ns = recv_ns
-            due_ns = max(due_ns + round(1e9 / RATE_HZ), self._clock.now_ns())
-            self._clock.sleep((due_ns - self._clock.now_ns()) / 1e9)
+    def first_shot(self) -> tuple[Rect, Shot]:
+        """What is grabbed, and its first picture. Raises SourceError where the whole monitor is black."""
+        if self._desktop.grab(self._base).black:
+            raise self._black
+        return self._rect, self._desktop.grab(self._rect)
 
-    def _picture(self, shot: Shot) -> UInt8Array:
-        import cv2
+    def look(self) -> Look:
+        now_ns = self._clock.now_ns()
+        if now_ns - self._monitors_ns >= MONITORS_EVERY_S * 1e9:
+            self._monitors_ns = now_ns
+            self._base, self._rect = choose_rect(self._address, self._desktop.monitors(), self._region)
+        if self._is_locked(now_ns):
+            return Look(None, LOCKED)
+        own = self._own_rects()
+        shot = self._desktop.grab(self._rect)
+        own_after = self._own_rects()
+        if shot.black and self._desktop.grab(self._base).black:
+            return Look(None, str(self._black))
+        remark = self._cut_out(shot, {*self._own_before, *own, *own_after})
+        self._own_before = own_after
+        return Look(shot, remark=remark)
 
-        bgra = np.frombuffer(shot.bgra, np.uint8).reshape(shot.height, shot.width, 4)
-        return self._fit.apply(np.asarray(cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGB), np.uint8))
+    def close(self) -> None:
+        self._desktop.close()
+        if self._surroundings is not None:
+            self._surroundings.close()
+
+    # ------------------------------------------------------------------------------------------
+
+    def _is_locked(self, now_ns: int) -> bool:
+        if self._surroundings is not None and now_ns - self._lock_ns >= LOCK_EVERY_S * 1e9:
+            self._lock_ns = now_ns
+            self._locked = self._surroundings.locked()
+        return self._locked
+
+    def _own_rects(self) -> tuple[Rect, ...]:
+        return () if self._surroundings is None else tuple(self._surroundings.own_rects())
+
+    def _cut_out(self, shot: Shot, own: set[Rect]) -> str | None:
+        """Paint unmask's own windows grey in `shot`. Returns what to tell of it.
+
+        A window is at one place before the picture is taken and may be at another after it: both are painted.
+        """
+        scale_x, scale_y = shot.width / self._rect.width, shot.height / self._rect.height
+        pixels, painted = shot.pixels(), 0
+        for rect in own:
+            margin = OWN_MARGIN_PX
+            grown = Rect(rect.left - margin, rect.top - margin, rect.width + 2 * margin, rect.height + 2 * margin)
+            seen = grown.overlap(self._rect)
+            if seen is None:
+                continue
+            x0, y0 = (seen.left - self._rect.left) * scale_x, (seen.top - self._rect.top) * scale_y
+            x1, y1 = x0 + seen.width * scale_x, y0 + seen.height * scale_y
+            pixels[int(y0) : -int(-y1 // 1), int(x0) : -int(-x1 // 1), :3] = GREY
+            painted = max(painted, round((x1 - x0) * (y1 - y0)))
+        share = painted / (shot.width * shot.height)
+        if share < TOLD_SHARE:
+            return None
+        return f"unmask's own window covers {share:.0%} of what is watched; that part is cut out: move the window aside"
+
+
+def _if_any(surroundings: Callable[[], WindowSystem]) -> WindowSystem | None:
+    """What the system tells of windows; the screen can be watched without it."""
+    try:
+        return surroundings()
+    except (SourceError, ImportError, OSError) as error:
+        log.info("the screen is watched without knowing of windows: %s", error)
+        return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,16 +17,13 @@ from monitor.clock import MonotonicClock
 from monitor.errors import SourceError
 from monitor.sources import list_sources, open_source
 from monitor.sources.address import ScreenAddress
+from monitor.sources.desktop import MssDesktop, Rect, Shot, screen_trouble
 from monitor.sources.geometry import FrameFit
-from monitor.sources.screen import (
-    MssDesktop,
-    Rect,
-    Shot,
-    choose_rect,
-    open_screen,
-    screen_trouble,
-)
+from monitor.sources.screen import choose_rect, open_screen
+from monitor.sources.windows import Window, WindowState
 from monitor.types import SourceKind
+from tests.x_server import player
+from tests.x_server import x_server as xvfb
 
 WHOLE = Rect(0, 0, 3200, 1080)
 LEFT, RIGHT = Rect(0, 0, 1280, 1024), Rect(1280, 0, 1920, 1080, primary=True)
@@ -41,29 +38,81 @@ class FakeDesktop:
         self.grabs = 0
         self.open_connections = 0
         self.broken = threading.Event()
+        self.screens = [Rect(0, 0, 80, 60), Rect(0, 0, 80, 60, primary=True)]
 
     def __call__(self) -> FakeDesktop:
         self.open_connections += 1
         return self
 
     def monitors(self) -> Sequence[Rect]:
-        return [Rect(0, 0, 80, 60), Rect(0, 0, 80, 60, primary=True)]
+        return self.screens
 
     def grab(self, rect: Rect) -> Shot:
         if self.broken.is_set():
             raise SourceError("screen: the screen stopped giving pictures", retryable=True)
         self.grabs += 1
         part = self.pixels[rect.top : rect.top + rect.height, rect.left : rect.left + rect.width]
-        return Shot(part.tobytes(), rect.width, rect.height)
+        return Shot(bytearray(part.tobytes()), rect.width, rect.height)
 
     def close(self) -> None:
         self.open_connections -= 1
 
 
-def open_fake(desktop: FakeDesktop, address: ScreenAddress | None = None, fit: FrameFit | None = None):
+class FakeSurroundings:
+    """A window system of which a test says where unmask's own windows lie, and whether the screen is locked."""
+
+    overlapped = False
+
+    def __init__(self) -> None:
+        self.own: list[Rect] = []
+        self.is_locked = False
+        self.open_connections = 0
+
+    def __call__(self) -> FakeSurroundings:
+        self.open_connections += 1
+        return self
+
+    def windows(self) -> Sequence[Window]:
+        return []
+
+    def state(self, handle: int) -> WindowState:
+        return WindowState.GONE
+
+    def grab(self, handle: int) -> Shot | None:
+        return None
+
+    def own_rects(self) -> Sequence[Rect]:
+        return list(self.own)
+
+    def locked(self) -> bool:
+        return self.is_locked
+
+    def close(self) -> None:
+        self.open_connections -= 1
+
+
+def open_fake(
+    desktop: FakeDesktop,
+    address: ScreenAddress | None = None,
+    fit: FrameFit | None = None,
+    surroundings: FakeSurroundings | None = None,
+):
     return open_screen(
-        address or ScreenAddress(), clock=MonotonicClock(), fit=fit, desktop=desktop, platform="linux", environment={}
+        address or ScreenAddress(),
+        clock=MonotonicClock(),
+        fit=fit,
+        desktop=desktop,
+        surroundings=surroundings or FakeSurroundings(),
+        platform="linux",
+        environment={},
     )
+
+
+def wait_for(condition, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.02)
 
 
 # ------------------------------------------------------------------------------------------- where
@@ -106,8 +155,9 @@ def test_a_region_in_fractions_lies_within_the_rectangle() -> None:
     ],
 )
 def test_a_place_that_is_not_there(address: ScreenAddress, says: str) -> None:
-    with pytest.raises(SourceError, match=says):
+    with pytest.raises(SourceError, match=says) as caught:
         choose_rect(address, MONITORS)
+    assert caught.value.retryable, "a monitor may come back"
 
 
 def test_no_monitor_at_all() -> None:
@@ -174,6 +224,72 @@ def test_a_screen_that_goes_away_is_an_error_worth_trying_again() -> None:
     assert desktop.open_connections == 0
 
 
+# ------------------------------------------------------------------------------------------- what is told
+
+
+def test_unmasks_own_window_is_cut_out_and_told() -> None:
+    desktop, surroundings = FakeDesktop(), FakeSurroundings()
+    desktop.pixels[...] = 200
+    surroundings.own = [Rect(20, 10, 30, 20)]
+    source = open_fake(desktop, surroundings=surroundings)
+    frames = source.frames()
+    image = next(frames).image
+    standing = source.standing
+    frames.close()
+    assert (image[10:30, 20:50] == 128).all()
+    assert (image[:7] == 200).all()
+    assert "cut out" in (standing.remark or "")
+    assert "covers" in (standing.remark or "")
+    assert surroundings.open_connections == 0
+
+
+def test_a_window_of_unmask_beside_the_region_is_not_told() -> None:
+    surroundings = FakeSurroundings()
+    surroundings.own = [Rect(60, 40, 20, 20)]
+    source = open_fake(FakeDesktop(), ScreenAddress(region_px=(0, 0, 40, 30)), surroundings=surroundings)
+    frames = source.frames()
+    assert (next(frames).image == 50).all()
+    assert source.standing.remark is None
+    frames.close()
+
+
+@pytest.mark.parametrize("what", ["locked", "black"])
+def test_a_locked_or_black_screen_is_told_and_waited_out(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitor.sources.screen.LOCK_EVERY_S", 0.0)
+    desktop, surroundings = FakeDesktop(), FakeSurroundings()
+    source = open_fake(desktop, surroundings=surroundings)
+    frames = source.frames()
+    next(frames)
+    if what == "locked":
+        surroundings.is_locked = True
+    else:
+        desktop.pixels[..., :3] = 0
+    wait_for(lambda: source.standing.waiting is not None)
+    assert what in (source.standing.waiting or "")
+    surroundings.is_locked = False
+    desktop.pixels[..., :3] = 77
+    newest = next(frame for frame in frames if frame.image[0, 0, 0] == 77)
+    frames.close()
+    assert newest.image.max() == 77
+    assert source.standing.waiting is None
+
+
+def test_a_monitor_that_moves_is_followed_and_one_that_goes_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitor.sources.screen.MONITORS_EVERY_S", 0.0)
+    desktop = FakeDesktop()
+    desktop.pixels[:, 40:, :3] = 90
+    left, right = Rect(0, 0, 40, 60, primary=True), Rect(40, 0, 40, 60)
+    desktop.screens = [Rect(0, 0, 80, 60), left, right]
+    frames = open_fake(desktop, ScreenAddress(monitor=2)).frames()
+    assert next(frames).image[0, 0, 0] == 90
+    desktop.screens = [Rect(0, 0, 80, 60), right, left]
+    assert next(frame for frame in frames if frame.image[0, 0, 0] == 50) is not None
+    desktop.screens = [Rect(0, 0, 80, 60), left]
+    with pytest.raises(SourceError, match="no monitor 2; there are 1") as caught:
+        list(frames)
+    assert caught.value.retryable
+
+
 # ------------------------------------------------------------------------------------------- why not
 
 
@@ -191,7 +307,12 @@ def test_a_black_screen_says_why(platform: str, environment: dict[str, str], say
     desktop.pixels[..., :3] = 0
     with pytest.raises(SourceError) as caught:
         open_screen(
-            ScreenAddress(), clock=MonotonicClock(), desktop=desktop, platform=platform, environment=environment
+            ScreenAddress(),
+            clock=MonotonicClock(),
+            desktop=desktop,
+            surroundings=FakeSurroundings(),
+            platform=platform,
+            environment=environment,
         )
     assert says in str(caught.value)
     assert caught.value.retryable is retryable
@@ -238,27 +359,9 @@ def test_a_display_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def x_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An Xvfb of 800 x 600 with a window of two colours that a client draws; DISPLAY names it."""
-    binary = shutil.which("Xvfb")
-    if binary is None:
-        pytest.skip("Xvfb is not installed")
-    reading, writing = os.pipe()
-    server = subprocess.Popen(
-        [binary, "-displayfd", str(writing), "-screen", "0", "800x600x24", "-nolisten", "tcp"],
-        pass_fds=[writing],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writing)
-    try:
-        with os.fdopen(reading) as pipe:
-            display = f":{pipe.readline().strip()}"
-        monkeypatch.setenv("DISPLAY", display)
-        monkeypatch.delenv("XDG_SESSION_TYPE", raising=False)
-        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    """An empty Xvfb of 800 x 600; DISPLAY names it."""
+    with xvfb(monkeypatch) as display:
         yield display
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 _CLIENT = """
@@ -341,3 +444,29 @@ def test_a_region_of_a_real_x_screen_that_stands_still(painted: str) -> None:
 def test_an_empty_x_screen_is_black(x_server: str) -> None:
     with pytest.raises(SourceError, match="black"):
         open_source("screen:", clock=MonotonicClock())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hz", [15.0, 8.0])
+def test_a_video_on_a_real_x_screen_has_its_own_cadence(x_server: str, hz: float) -> None:
+    """A player shows numbered pictures: each is offered once, at its own rate, and the rate is told."""
+    with player(x_server, "Video", hz):
+        source = open_source("screen:", clock=MonotonicClock())
+        frames = source.frames()
+        began = time.monotonic()
+        offered = []
+        for frame in frames:
+            offered.append((frame.media_ns, tuple(frame.image[84, 104])))
+            if time.monotonic() - began > 6.0:
+                break
+        cadence_hz = source.standing.cadence_hz
+        frames.close()
+    settled = [one for one in offered if one[0] > 2_000_000_000]
+    numbers = [number for _, number in settled]
+    repeats = sum(one == other for one, other in itertools.pairwise(numbers))
+    assert repeats <= 2, "a picture was offered twice"
+    span_s = (settled[-1][0] - settled[0][0]) / 1e9
+    assert len(set(numbers)) / span_s == pytest.approx(hz, rel=0.3), "a loaded machine may lose some"
+    assert cadence_hz is not None
+    assert cadence_hz <= hz * 1.15
+    assert cadence_hz == pytest.approx(hz, rel=0.3)
