@@ -102,7 +102,7 @@ class Chromium:
             f"--user-data-dir={self._profile}",
             "--use-fake-ui-for-media-stream",
             "--use-fake-device-for-media-stream",
-            "--disable-features=DisableLoadExtensionCommandLineSwitch,WebRtcHideLocalIpsWithMdns",
+            "--disable-features=DisableLoadExtensionCommandLineSwitch",
             *flags,
         ]
         if camera is not None:

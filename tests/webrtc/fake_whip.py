@@ -56,14 +56,15 @@ class Session:
 class FakeWhip:
     """An endpoint on a free port of 127.0.0.1, within the loop of the test."""
 
-    def __init__(self, *, origins: tuple[str, ...] = ()) -> None:
+    def __init__(self, root: Path = PAGE) -> None:
+        self.root = root
+        """The folder that is served."""
         self.sessions: list[Session] = []
         self.requests: list[tuple[str, str, int]] = []
         self.says: dict[str, Any] = verdict()
         """Sent to every open channel ten times a second."""
         self.status: list[dict[str, Any]] = []
         self.refuse_with: int | None = None
-        self._origins = origins
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> FakeWhip:
@@ -95,12 +96,13 @@ class FakeWhip:
             response: web.StreamResponse = web.Response(status=401)
         else:
             response = await handler(request)
-        response.headers["Content-Security-Policy"] = CSP
+        if self.root == PAGE:
+            response.headers["Content-Security-Policy"] = CSP
         self.requests.append((request.method, request.path_qs, response.status))
         return response
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        file = PAGE / (request.match_info.get("name") or "index.html")
+        file = self.root / (request.match_info.get("name") or "index.html")
         return web.FileResponse(file) if file.is_file() else web.Response(status=404)
 
     async def _status(self, request: web.Request) -> web.Response:
