@@ -76,16 +76,24 @@ def choose(
     return _remembered(card, threads, runtimes, notes) or _measured(card, threads, runtimes, memory, timer)
 
 
+def made_ready(
+    runtime: Runtime, card: ModelCard, threads: int, runtimes: Sequence[Runtime], timer: Timer = time.perf_counter
+) -> tuple[DetectorEngine, Note]:
+    """One runtime, open, proved as at any start and timed, while another one runs. Raises EngineError."""
+    engine = _proved_on_pictures(runtime, card, threads, runtimes)
+    with contextlib.ExitStack() as undo:
+        undo.callback(engine.close)
+        note = _time({runtime.name: engine}, card, timer)[runtime.name]
+        undo.pop_all()
+    return engine, note
+
+
 def _forced(card: ModelCard, wanted: str, threads: int, runtimes: Sequence[Runtime], timer: Timer) -> Choice:
     runtime = next(one for one in runtimes if one.name == wanted)
     try:
-        engine = _proved_on_pictures(runtime, card, threads, runtimes)
+        engine, note = made_ready(runtime, card, threads, runtimes, timer)
     except EngineError as error:
         raise EngineError(f"runtime {wanted}: {error}; set runtime to 'auto' to let unmask choose") from error
-    with contextlib.ExitStack() as undo:
-        undo.callback(engine.close)
-        note = _time({wanted: engine}, card, timer)[wanted]
-        undo.pop_all()
     reason = "asked for by the setting 'runtime'"
     candidates = []
     for one in runtimes:
@@ -119,7 +127,7 @@ def _choice(
     runtimes: Sequence[Runtime],
 ) -> Choice:
     """The engine with the other runtimes that passed as its spares, the fastest first."""
-    costs = {one: cost for one, note in notes.items() if one != name and (cost := _cost_ms(note)) is not None}
+    costs = {one: cost for one, note in notes.items() if one != name and (cost := cost_ms(note)) is not None}
     by_name = {runtime.name: runtime for runtime in runtimes}
     candidates = _explain(notes, name, when)
     spares = sorted(costs, key=lambda one: costs[one])
@@ -232,19 +240,20 @@ def _median_ms(runs: Mapping[str, Callable[[], object]], budget_s: float, timer:
     return {name: statistics.median(times) * 1e3 for name, times in taken_s.items()}
 
 
-def _cost_ms(note: Note) -> float | None:
+def cost_ms(note: Note) -> float | None:
+    """What one look costs on this runtime with its share of a window, in units that compare; None unmeasured."""
     if note.encoder_ms is None or note.head_ms is None:
         return None
     return ENCODER_RUNS_PER_HEAD_RUN * note.encoder_ms + note.head_ms
 
 
 def _fastest(notes: Mapping[str, Note]) -> str | None:
-    costs = {name: cost for name, note in notes.items() if (cost := _cost_ms(note)) is not None}
+    costs = {name: cost for name, note in notes.items() if (cost := cost_ms(note)) is not None}
     return min(costs, key=lambda name: costs[name]) if costs else None
 
 
 def _explain(notes: Mapping[str, Note], best: str, when: str) -> tuple[Candidate, ...]:
-    rivals = sum(_cost_ms(note) is not None for note in notes.values()) - 1
+    rivals = sum(cost_ms(note) is not None for note in notes.values()) - 1
     candidates = []
     for name, note in notes.items():
         if name == best:

@@ -78,9 +78,27 @@ class SteadyEngine:
         """As `DetectorEngine.judge`. Raises EngineError where no candidate is left."""
         return self._ask(lambda engine: engine.judge(windows))
 
-    def take_over(self, name: str, engine: DetectorEngine, reason: str) -> None:
+    def note(self, name: str, reason: str) -> None:
+        """Say how things stand with a candidate that does not run."""
+        with self._lock:
+            if any(one.name == name and not one.taken for one in self._candidates):
+                self._mark(name, taken=False, reason=reason)
+
+    def tell(self, notice: str | None) -> None:
+        """Say in a sentence what is going on, in place of what was said before."""
+        self._notice = notice
+
+    def take_over(
+        self,
+        name: str,
+        engine: DetectorEngine,
+        reason: str,
+        *,
+        encoder_ms: float | None = None,
+        head_ms: float | None = None,
+    ) -> None:
         """Go on with `engine`, the open and proved one of candidate `name`, from the next input on; the old one is
-        closed. Where this one is closed already, so is `engine`."""
+        closed. Where this one is closed already, so is `engine`. The times are what was measured of it."""
         with self._lock:
             if self._closed:
                 engine.close()
@@ -93,6 +111,10 @@ class SteadyEngine:
             if name in self._spares:
                 self._spares.remove(name)
             self._mark(name, taken=True, reason=reason)
+            self._candidates = tuple(
+                replace(one, encoder_ms=encoder_ms, head_ms=head_ms) if one.name == name else one
+                for one in self._candidates
+            )
             self._notice = f"{engine.name} took over from {old.name}"
         old.close()
 

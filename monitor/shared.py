@@ -11,7 +11,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engines.batcher import Batcher
 from engines.card import ModelCard, load_card
@@ -22,8 +22,11 @@ from monitor.faces import Detection, FaceFinder, Finder, Tile
 from monitor.inference import Inference
 from monitor.settings import Settings
 from monitor.sources.base import Source
-from monitor.stages import PerceiverLike, Stages, make_inference, make_perceiver
+from monitor.stages import PerceiverLike, Stages, make_inference, make_perceiver, switch_over
 from monitor.types import FaceObservation, Float32Array, UInt8Array
+
+if TYPE_CHECKING:
+    from engines.switch_over import SwitchOver
 
 MakeSource = Callable[[], Source]
 
@@ -44,6 +47,12 @@ class _Device:
     card: ModelCard
     choice: Choice
     batcher: Batcher
+    switch: SwitchOver | None
+
+    def close(self) -> None:
+        if self.switch is not None:
+            self.switch.stop()
+        self.batcher.close()
 
 
 class Shared:
@@ -98,7 +107,8 @@ class Shared:
             if self._device is None and not self._closed:
                 card = load_card()
                 choice = choose(card, self._settings.runtime, self._settings.threads)
-                self._device = _Device(card, choice, Batcher(choice.engine, sheds=False))
+                batcher = Batcher(choice.engine, sheds=False)
+                self._device = _Device(card, choice, batcher, switch_over(choice, card, self._settings))
             if self._closed:
                 self._let_go()
             if self._device is None:
@@ -108,7 +118,7 @@ class Shared:
     def _let_go(self) -> None:
         device, self._device = self._device, None
         if device is not None:
-            device.batcher.close()
+            device.close()
 
 
 def _real_finder() -> Finder:

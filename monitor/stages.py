@@ -24,6 +24,7 @@ from monitor.types import Frame
 
 if TYPE_CHECKING:
     from engines.batcher import Line
+    from engines.switch_over import SwitchOver
 
 Region = tuple[float, float, float, float]
 """x, y, w, h as fractions of the frame."""
@@ -114,13 +115,15 @@ def make_inference(
     *,
     own_engine: bool = True,
     line: Line | None = None,
+    switch: SwitchOver | None = None,
     max_closed_alerts: int = 20,
     live: bool = True,
 ) -> Inference:
     """The real infer stage on an engine that is already open.
 
     With a `line` it shares a device with other calls and leaves it at the end. Else, where it owns the engine, it
-    works it through a thread of its own (`engines.batcher`), as many calls would, and closes it at the end.
+    works it through a thread of its own (`engines.batcher`), as many calls would, and closes it at the end, after
+    calling off a `switch` to a better runtime that is still being made ready.
     """
     from engines.batcher import Batcher
     from monitor.cues.reader import CueReader
@@ -141,7 +144,13 @@ def make_inference(
         on_close = line.close
     elif own_engine:
         batcher = Batcher(choice.engine)
-        line, on_close = batcher.join("this call"), batcher.close
+        line = batcher.join("this call")
+
+        def on_close() -> None:
+            if switch is not None:
+                switch.stop()
+            batcher.close()
+
     return Inference(
         Detector(choice.engine if line is None else line, card),
         WindowBuilder(gates, steps=card.head.steps, hop_frames=settings.hop_frames),
@@ -155,6 +164,17 @@ def make_inference(
         on_close=on_close,
         flush_short=not live,
     )
+
+
+def switch_over(choice: Choice, card: ModelCard, settings: Settings) -> SwitchOver | None:
+    """Begin to make better runtimes ready in the background, unless one was asked for by name. To be stopped."""
+    from engines.choose import AUTO
+    from engines.switch_over import SwitchOver
+
+    if settings.runtime != AUTO:
+        return None
+    switch = SwitchOver(choice, card, settings.threads)
+    return switch if switch.start() else None
 
 
 def _stretch_of(line: Line) -> Callable[[], float]:
@@ -185,6 +205,7 @@ def live_stages(uri: str, settings: Settings, clock: Clock, region: Region | Non
 
     def inference() -> Inference:
         card = load_card()
-        return make_inference(card, choose(card, settings.runtime, settings.threads), settings, clock)
+        choice = choose(card, settings.runtime, settings.threads)
+        return make_inference(card, choice, settings, clock, switch=switch_over(choice, card, settings))
 
     return Stages(lambda: open_address(uri, settings, clock, region), perceiver, inference)

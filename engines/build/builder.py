@@ -15,15 +15,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from engines.build.cache import REBUILDS, Cancelled, EngineCache, State
+from engines.build.cache import PROGRESS_FILE, REBUILDS, Cancelled, EngineCache, State
 from engines.build.recipe import Recipe
 from engines.errors import EngineError
-from engines.runtimes import one_line
+from engines.runtimes import Progress, one_line
 
 COMPILER = (sys.executable, "-m", "engines.build.compile")
 STALL_S = 600.0
@@ -31,9 +31,6 @@ STALL_S = 600.0
 _POLL_S = 0.1
 _GRACE_S = 2.0
 _EXIT_S = 30.0
-
-Progress = Callable[[float, str], None]
-"""How far, 0..1, and what is done now."""
 
 
 def ensure(
@@ -46,8 +43,11 @@ def ensure(
     force: bool = False,
     compiler: Sequence[str] = COMPILER,
     stall_s: float = STALL_S,
+    background: bool = False,
 ) -> bool:
     """Build the engine of a recipe where the cache has none that is good. Returns whether one was built.
+
+    In the `background` the compiler leaves the processor to whoever else wants it.
 
     Raises EngineError where the compiler fails, crashes, hangs or writes something else, where the disk is full, and
     where the library refused this engine twice; Cancelled where `cancel` is set.
@@ -66,7 +66,9 @@ def ensure(
             timings = folder / "timings"
             with contextlib.suppress(OSError):
                 timings.write_bytes(cache.timings(recipe))
-            sha256 = _compile(recipe, graph, folder, progress, cancel, compiler, stall_s)
+            order = {"recipe": asdict(recipe), "graph": str(graph.resolve()), "background": background}
+            said = _noted(folder / PROGRESS_FILE, progress)
+            sha256 = _compile(order, recipe.library, graph, folder, said, cancel, compiler, stall_s)
             cache.store(recipe, folder / "engine", sha256, time.monotonic() - start, folder / "precision.txt")
             with contextlib.suppress(OSError):
                 cache.keep_timings(recipe, timings.read_bytes())
@@ -76,6 +78,17 @@ def ensure(
 
 def _silent(_done: float, _text: str) -> None:
     """Progress that nobody asked for."""
+
+
+def _noted(file: Path, progress: Progress) -> Progress:
+    """Progress that other processes can read too."""
+
+    def said(done: float, text: str) -> None:
+        with contextlib.suppress(OSError):
+            file.write_text(f"{100 * done:.0f} %, {text}", encoding="utf-8")
+        progress(done, text)
+
+    return said
 
 
 @contextlib.contextmanager
@@ -92,7 +105,8 @@ def _workplace(cache: EngineCache, recipe: Recipe) -> Iterator[Path]:
 
 
 def _compile(
-    recipe: Recipe,
+    order: dict[str, Any],
+    library: str,
     graph: Path,
     folder: Path,
     progress: Progress,
@@ -104,7 +118,7 @@ def _compile(
     request = folder / "request.json"
     errors = folder / "stderr"
     try:
-        request.write_text(json.dumps({"recipe": asdict(recipe), "graph": str(graph.resolve())}), encoding="utf-8")
+        request.write_text(json.dumps(order), encoding="utf-8")
         with errors.open("wb") as handle:
             child = subprocess.Popen(
                 [*compiler, str(request)],
@@ -124,16 +138,16 @@ def _compile(
         sha256 = _follow(lines, graph.name, progress, cancel, stall_s)
         status = child.wait(_EXIT_S)
     except subprocess.TimeoutExpired:
-        raise EngineError(f"{graph.name}: the compiler of {recipe.library} did not end and was ended") from None
+        raise EngineError(f"{graph.name}: the compiler of {library} did not end and was ended") from None
     finally:
         _end(child)
         reader.join(_GRACE_S)
         child.stdout.close()
     if status != 0:
         what = f"was ended by signal {-status}" if status < 0 else f"failed with status {status}"
-        raise EngineError(f"{graph.name}: the compiler of {recipe.library} {what}{_last_line(errors)}")
+        raise EngineError(f"{graph.name}: the compiler of {library} {what}{_last_line(errors)}")
     if sha256 is None:
-        raise EngineError(f"{graph.name}: the compiler of {recipe.library} ended without an engine")
+        raise EngineError(f"{graph.name}: the compiler of {library} ended without an engine")
     return sha256
 
 

@@ -34,6 +34,8 @@ MAX_BYTES = 1 << 30
 """Largest engine that is read: a file that claims more is not one of ours."""
 LOCK_TIMEOUT_S = 900.0
 _LOCK_POLL_S = 0.2
+PROGRESS_FILE = "progress"
+"""In the folder of a build that is under way: how far it is."""
 REBUILDS = 1
 """An engine that its library refused is built so many times again, then stepped over."""
 
@@ -80,7 +82,12 @@ class EngineCache:
         """The engine, hashed. Raises EngineError where it is not there, not what was built, or was refused before."""
         path = self.path(recipe)
         if not path.exists():
-            raise EngineError(f"{path.name}: not built yet; run `unmask engines build`")
+            under_way = self.progress(recipe)
+            if under_way is not None:
+                raise EngineError(f"{path.name}: is being built by another unmask ({under_way})")
+            raise EngineError(
+                f"{path.name}: not built yet; run `unmask engines build`, or watch something: it is built meanwhile"
+            )
         entry, content = self._read(path)
         if entry.state is not State.GOOD:
             raise EngineError(f"{path.name}: {entry.reason}; run `unmask engines build`")
@@ -92,6 +99,32 @@ class EngineCache:
         """The entry of a recipe, or None where nothing is built for it."""
         path = self.path(recipe)
         return self._read(path)[0] if path.exists() or path.is_symlink() else None
+
+    def wants_building(self, recipe: Recipe) -> bool:
+        """Whether a build would give an engine that is not there: not where one is good, nor where it was given up."""
+        entry = self.state(recipe)
+        return entry is None or not (
+            entry.state is State.GOOD or (entry.state is State.REFUSED and entry.rebuilds >= REBUILDS)
+        )
+
+    def progress(self, recipe: Recipe) -> str | None:
+        """How far a build of this engine is that is under way in any process, such as '40 %, compiling'; else None."""
+        from filelock import FileLock, Timeout
+
+        lock = self.folder / f".{recipe.stem}.lock"
+        if not lock.exists():
+            return None
+        try:
+            with FileLock(lock, timeout=0):
+                return None
+        except Timeout:
+            pass
+        except OSError:
+            return None
+        for said in self.folder.glob(f"{recipe.stem}.draft.*/{PROGRESS_FILE}"):
+            with contextlib.suppress(OSError):
+                return said.read_text(encoding="utf-8", errors="replace")[:200]
+        return "0 %"
 
     def entries(self) -> tuple[Entry, ...]:
         """Everything in the folder that has the name of an engine, by name."""

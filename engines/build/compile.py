@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from engines.golden import DEFAULT_SEED, golden_inputs
 from engines.precision import HalfGraph, report, to_half
 from engines.runtimes import Array
 from engines.runtimes.tensorrt_kind import KINDS
+
+BACKGROUND_NICENESS = 10
 
 
 def say(progress: float, text: str) -> None:
@@ -128,6 +131,8 @@ def main() -> int:
     """Compile what the request asks for."""
     folder = Path(sys.argv[1]).parent
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    if request["background"] and hasattr(os, "nice"):
+        os.nice(BACKGROUND_NICENESS)
     try:
         recipe = Recipe.from_json(request["recipe"])
         engine, half = compile_engine(recipe, Path(request["graph"]), folder / "timings")

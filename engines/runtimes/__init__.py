@@ -9,11 +9,11 @@ from __future__ import annotations
 import enum
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -100,6 +100,26 @@ class Runtime(Protocol):
 
     def open(self, path: Path, threads: int) -> Graph:
         """Load an ONNX file. Raises EngineError where the library or the file does not load."""
+        ...
+
+
+Progress = Callable[[float, str], None]
+"""How far, 0..1, and what is done now."""
+
+
+@runtime_checkable
+class BuiltRuntime(Runtime, Protocol):
+    """A runtime whose graphs are compiled for this machine before they can be opened."""
+
+    def needs_building(self, paths: Sequence[Path]) -> bool:
+        """Whether building would help: it can run here, and at least one graph is not compiled and not given up."""
+        ...
+
+    def build(self, paths: Sequence[Path], progress: Progress, cancel: threading.Event) -> None:
+        """Compile what is not yet, in a process of its own at low priority; takes minutes.
+
+        Raises EngineError where that fails, and where `cancel` is set.
+        """
         ...
 
 

@@ -8,18 +8,22 @@ the next size that has a CUDA graph. Written against the API and tested on a sta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from engines.errors import EngineError
-from engines.runtimes import Array, CheckedGraph, Graph, Precision, TensorSpec, check_threads, one_line
+from engines.runtimes import Array, CheckedGraph, Graph, Precision, Progress, TensorSpec, check_threads, one_line
 from engines.runtimes.tensorrt_device import Queue, find_gpu, missing_gpu
 from engines.runtimes.tensorrt_kind import Kind
+
+if TYPE_CHECKING:
+    from engines.build.recipe import Recipe
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 """Batch sizes that have a CUDA graph; larger batches run in parts."""
@@ -40,17 +44,43 @@ class TensorRtRuntime:
     def version(self) -> str:
         return self.kind.version()
 
+    def needs_building(self, paths: Sequence[Path]) -> bool:
+        from engines.build.cache import EngineCache
+
+        if self.available() is not None:
+            return False
+        try:
+            cache = EngineCache()
+            return any(cache.wants_building(recipe) for recipe in self._recipes(paths))
+        except (EngineError, OSError):
+            return False  # Opening it says why.
+
+    def build(self, paths: Sequence[Path], progress: Progress, cancel: threading.Event) -> None:
+        from engines.build.builder import ensure
+        from engines.build.cache import EngineCache
+
+        for index, (recipe, path) in enumerate(zip(self._recipes(paths), paths, strict=True)):
+
+            def said(done: float, text: str, index: int = index, path: Path = path) -> None:
+                progress((index + done) / len(paths), f"{path.stem}, {text}")
+
+            ensure(recipe, path, EngineCache(), progress=said, cancel=cancel, background=True)
+
+    def _recipes(self, paths: Sequence[Path]) -> list[Recipe]:
+        from engines.build.recipe import recipe_of
+
+        gpu = find_gpu()
+        return [recipe_of(path, self.kind, gpu.capability, gpu) for path in paths]
+
     def open(self, path: Path, threads: int) -> Graph:
         """Raises EngineError where the library, the GPU or an engine for it is not there, or does not load."""
         from engines.build.cache import EngineCache
-        from engines.build.recipe import recipe_of
 
         label = f"{self.title}, {path.name}"
         check_threads(label, threads)
         try:
             library = self.kind.load()
-            gpu = find_gpu()
-            recipe = recipe_of(path, self.kind, gpu.capability, gpu)
+            (recipe,) = self._recipes([path])
             cache = EngineCache()
             content = cache.load(recipe)
             try:
