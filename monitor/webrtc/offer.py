@@ -25,6 +25,8 @@ _CANDIDATE = re.compile(
 )
 _UFRAG = re.compile(r"[A-Za-z0-9+/=_-]{1,256}")
 _PWD = re.compile(r"[A-Za-z0-9+/=_-]{1,256}")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+"""Also what `str.splitlines`, and so aiortc, takes for the end of a line."""
 _MID = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,64}")
 _MACHINE_NAME = re.compile(r"\{?[0-9A-Fa-f]{8}-?[0-9A-Fa-f-]{4,}\}?|[A-Za-z0-9+/]{24,}|-|\d+")
 """Names that browsers make up for streams and tracks: nothing that a person would read."""
@@ -98,8 +100,6 @@ def read_offer(body: bytes, limits: Limits, reachable: Reachable) -> Offer:
         raise HttpProblem(422, "the offer sends no video; nothing could be watched")
     if len(videos) > limits.tracks_a_session:
         raise HttpProblem(422, f"the offer sends more than {limits.tracks_a_session} videos in one session")
-    if len({video.mid for video in videos}) < len(videos):
-        raise HttpProblem(400, "two media sections of the offer have the same mid")
     return Offer(sdp, ufrag, tuple(videos), count)
 
 
@@ -124,6 +124,7 @@ def _bounded(body: bytes, limits: Limits, reachable: Reachable) -> tuple[list[li
         raise HttpProblem(422, "the offer has no media; offer a video")
     if len(sections) - 1 > limits.media_sections:
         raise HttpProblem(422, f"the offer has more than {limits.media_sections} media sections")
+    _check_bundle(sections)
     ufrag = _attribute(sections[1], "ice-ufrag") or _attribute(sections[0], "ice-ufrag")
     if ufrag is None or not _UFRAG.fullmatch(ufrag):
         raise HttpProblem(400, "the offer has no ICE user name")
@@ -136,6 +137,20 @@ def _bounded(body: bytes, limits: Limits, reachable: Reachable) -> tuple[list[li
     if count > limits.candidates:
         raise HttpProblem(422, f"the offer has more than {limits.candidates} ICE candidates")
     return sections, "\r\n".join(kept) + "\r\n", ufrag, count
+
+
+def _check_bundle(sections: Sequence[Sequence[str]]) -> None:
+    """All media over one transport, as RFC 9725 asks; aiortc is not safe against groups that are anything else."""
+    mids = [_attribute(section, "mid") for section in sections[1:]]
+    if any(mid is None or not _MID.fullmatch(mid) for mid in mids):
+        raise HttpProblem(400, "a media section of the offer has no mid")
+    if len(set(mids)) < len(mids):
+        raise HttpProblem(400, "two media sections of the offer have the same mid")
+    groups = [line.split()[1:] for line in sections[0] if line.startswith("a=group:BUNDLE")]
+    if len(groups) > 1 or any(len(set(group)) < len(group) or not set(group) <= set(mids) for group in groups):
+        raise HttpProblem(400, "the BUNDLE group of the offer is not made of its media sections")
+    if len(mids) > 1 and (not groups or len(groups[0]) < len(mids)):
+        raise HttpProblem(422, "the media of the offer is not bundled; offer it with a=group:BUNDLE")
 
 
 def read_fragment(body: bytes, limits: Limits, reachable: Reachable) -> Trickled:
@@ -232,7 +247,7 @@ def _lines(body: bytes, limits: Limits) -> list[str]:
         lines.pop()
     if len(lines) > limits.sdp_lines or any(len(line) > LINE_CHARS for line in lines):
         raise HttpProblem(413, f"the SDP has more than {limits.sdp_lines} lines, or one of more than {LINE_CHARS}")
-    if any(len(line.splitlines()) > 1 or (ord(c) < 32 and c != "\t") for line in lines for c in line):
+    if any(_CONTROL.search(line) for line in lines):
         raise HttpProblem(400, "the SDP has control characters in it")
     return lines
 
@@ -272,8 +287,6 @@ def _video(section: Sequence[str], session: Sequence[str]) -> VideoOffer | None:
         return None
     if _direction(section, session) not in _SENDS or section[0].split()[1:2] == ["0"]:
         return None
-    mid = _attribute(section, "mid")
-    if mid is None or not _MID.fullmatch(mid):
-        raise HttpProblem(400, "a media section of the offer has no mid")
+    mid = _attribute(section, "mid") or ""
     words = (_attribute(section, "msid") or "").split()
     return VideoOffer(mid, next((word for word in words if not _MACHINE_NAME.fullmatch(word)), None))

@@ -163,13 +163,16 @@ class Session:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for track in self.tracks:
-            await track.receiver.stop()
-            self._tell_gone(track)
-        if self._connection is not None:
-            with contextlib.suppress(TimeoutError):
+        try:
+            for track in self.tracks:
+                await track.receiver.stop()
+                self._tell_gone(track)
+            if self._connection is not None:
                 await asyncio.wait_for(self._connection.close(), CLOSE_S)
-        self._events.ended(self)
+        except Exception as error:  # aiortc, of a connection that was never whole
+            log.debug("a connection was not closed in order: %s", type(error).__name__)
+        finally:
+            self._events.ended(self)
 
     def _end_soon(self) -> None:
         if self._closing is None:
