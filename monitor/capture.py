@@ -18,7 +18,8 @@ from monitor.errors import SourceError, UnmaskError
 from monitor.health import StageMeter
 from monitor.mailbox import Closed, LatestMailbox
 from monitor.sampling import FrameSampler
-from monitor.sources.base import Source
+from monitor.sources.base import Source, Standing, Telling
+from monitor.sources.geometry import Region, cut_out
 from monitor.types import Frame, RunState, SourceInfo, SourceKind
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ class Capture:
         self.media_ns = 0
         self.last_frame_ns: int | None = None
         """When the newest frame came, by the clock."""
+        self.newest: Frame | None = None
+        self._cut_out: tuple[Region, ...] = ()
 
     def run(self) -> None:
         """Read the source until it ends, fails or is stopped; then close the mailbox."""
@@ -88,6 +91,17 @@ class Capture:
         """How many frames a second are handed on from now on; None: none, the source is only kept drained. Safe from
         any thread."""
         self._new_rate_hz = rate_hz
+
+    def cut_out(self, regions: tuple[Region, ...]) -> None:
+        """Paint these parts of every picture grey from now on. Safe from any thread."""
+        self._cut_out = regions
+
+    @property
+    def standing(self) -> Standing:
+        """How the open source stands, as far as it tells."""
+        with self._lock:
+            source = self._source
+        return source.standing if isinstance(source, Telling) else Standing()
 
     def close(self) -> None:
         """Make `run` come to its end soon. Safe from any thread."""
@@ -190,7 +204,9 @@ class Capture:
 
     def _offer(self, frame: Frame, seq_base: int, media_base_ns: int, recv_ns: int) -> None:
         frame = replace(frame, seq=seq_base + frame.seq, media_ns=media_base_ns + frame.media_ns, recv_ns=recv_ns)
-        self._next_seq, self.media_ns = frame.seq + 1, frame.media_ns
+        if self._cut_out:
+            frame = replace(frame, image=cut_out(frame.image, self._cut_out))
+        self._next_seq, self.media_ns, self.newest = frame.seq + 1, frame.media_ns, frame
         if not self._ready.is_set():
             return
         self._came += 1

@@ -187,6 +187,14 @@ class Monitor:
         """The newest picture of everything. Never blocks."""
         return self._snapshot
 
+    def newest_frame(self) -> Frame | None:
+        """The newest picture of the source, whether or not it is looked at; None before the first."""
+        return self._capture.newest
+
+    def cut_out(self, regions: tuple[Region, ...]) -> None:
+        """Paint these parts of every picture grey from now on: what must not be judged, such as the overlay itself."""
+        self._capture.cut_out(regions)
+
     @property
     def error(self) -> UnmaskError | None:
         """Why the run has failed, None where it has not."""
@@ -354,6 +362,7 @@ class Monitor:
             message=self._message(),
             caption=capture.caption,
             thumbnails=inference.thumbnails if inference and self._held is None else MappingProxyType({}),
+            cadence_hz=capture.standing.cadence_hz,
         )
 
     def _run_state(self) -> RunState:
@@ -369,22 +378,27 @@ class Monitor:
             return str(self.error)
         if self._capture.message is not None:
             return self._capture.message
+        standing = self._capture.standing
+        if standing.waiting is not None:
+            return standing.waiting
         if not self._ready.is_set() and self._threads and not self._stopping.is_set():
             return "loading the face model and the detector"
         if self._held and self._capture.state is RunState.RUNNING:
             return self._held
         if self._inference is not None and self._inference.notice is not None:
             return self._inference.notice
-        return self._capture.info.notice if self._capture.info is not None else None
+        return standing.remark or (self._capture.info.notice if self._capture.info is not None else None)
 
     def _mark_silent_source(self, now_ns: int, state: RunState) -> bool:
-        """True where a running source has given no picture for too long; says so in the stage's health."""
+        """True where a running source has given no picture for too long, or says that it waits; told in the stage's
+        health."""
         last_ns = self._capture.last_frame_ns
         if state is not RunState.RUNNING or last_ns is None or self._capture.state is not RunState.RUNNING:
             return False
         silent_s = (now_ns - last_ns) / 1e9
-        silent = silent_s > STUCK_S
-        self._capture.meter.set_fault(f"no picture for {silent_s:.0f} s" if silent else None)
+        waiting = self._capture.standing.waiting
+        silent = silent_s > STUCK_S or waiting is not None
+        self._capture.meter.set_fault((waiting or f"no picture for {silent_s:.0f} s") if silent else None)
         return silent
 
 

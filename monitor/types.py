@@ -442,6 +442,8 @@ class Snapshot:
     """Every inference runtime with the reason why it was taken or left."""
     names: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
     """track_id -> who that is, where several sources are shown as one; empty where people have numbers only."""
+    cadence_hz: float | None = None
+    """Pictures a second of the video on a screen or in a window, as measured; None for other sources."""
 
     @property
     def worst(self) -> Verdict | None:

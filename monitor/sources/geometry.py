@@ -7,6 +7,7 @@ decoder can scale while it converts and an array can be cut without a copy.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,6 +107,22 @@ class FrameFit:
         ]
         scaled = cv2.resize(part, (plan.width_px, plan.height_px), interpolation=cv2.INTER_AREA)
         return np.asarray(scaled, np.uint8)
+
+
+CUT_OUT_GREY = 128
+
+
+def cut_out(image: UInt8Array, regions: Sequence[Region]) -> UInt8Array:
+    """The picture (H, W, 3) with `regions` painted grey; a copy, or the picture itself where there are none."""
+    if not regions:
+        return image
+    height, width = image.shape[:2]
+    painted = image.copy()
+    for x, y, w, h in regions:
+        x0, y0 = max(0, math.floor(x * width)), max(0, math.floor(y * height))
+        x1, y1 = max(0, math.ceil((x + w) * width)), max(0, math.ceil((y + h) * height))
+        painted[y0:y1, x0:x1] = CUT_OUT_GREY
+    return painted
 
 
 def _even_span(start: float, length: float, size_px: int) -> tuple[int, int]:
