@@ -27,7 +27,7 @@ FEWEST_LOOKS_HZ = 3.0
 SHORT_SPANS = 2
 PATIENCE_SPANS = 10
 MOST_PATIENCE_SPANS = 320
-GROWTH = 1.05
+GROWTH = 1.1
 TURN_S = 12.0
 """Long enough for the 2 to 3 s that fill a window, and then some nine seconds of verdicts."""
 LONGEST_TURN_S = 60.0
@@ -70,6 +70,13 @@ class Budget:
         self._short = 0
         self._patience = PATIENCE_SPANS
         self._wait = 0
+        self._rose = False
+        """Whether more was tried since the last shortage."""
+
+    @property
+    def lowest_hz(self) -> float:
+        """The rate that none of those that are looked at falls below."""
+        return self._rates_hz[-1]
 
     @property
     def look_cpu_s(self) -> float:
@@ -105,10 +112,12 @@ class Budget:
             self._looks_hz = min(self._looks_hz, HEADROOM * self._cores / max(self._look_cpu_s, 1e-4))
 
     def _fall_back(self, looks_hz: float) -> None:
-        """What came through is what the machine can do; the next try to do more comes later each time."""
+        """What came through is what the machine can do; a try to do more that failed makes the next one come later."""
         self._looks_hz = min(self._looks_hz, max(HEADROOM * looks_hz, self._rates_hz[-1]))
         self._short = 0
-        self._patience = min(2 * self._patience, MOST_PATIENCE_SPANS)
+        if self._rose:
+            self._patience = min(2 * self._patience, MOST_PATIENCE_SPANS)
+        self._rose = False
         self._wait = self._patience
 
     def _rise(self, wanted: int) -> None:
@@ -119,6 +128,7 @@ class Budget:
         possible_hz = HEADROOM * self._cores / max(self._look_cpu_s, 1e-4)
         if self._looks_hz < min(possible_hz, wanted * self._rates_hz[0]):
             self._looks_hz = min(possible_hz, GROWTH * self._looks_hz)
+            self._rose = True
 
 
 class Turns:

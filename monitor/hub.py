@@ -219,8 +219,8 @@ class Hub:
 
     def _pace(self, one: _Watched, rate_hz: float | None, now_s: float) -> None:
         if rate_hz is not None:
-            lowest_hz = min(self._settings.sample_rate_hz, self._settings.min_rate_hz)
-            rate_hz = min(rate_hz, max(self._settings.sample_rate_hz / self._shared.stretch, lowest_hz))
+            stretched_hz = self._settings.sample_rate_hz / self._shared.stretch
+            rate_hz = min(rate_hz, max(stretched_hz, self._budget.lowest_hz))
         if rate_hz != one.rate_hz:
             one.rate_hz, one.since_s = rate_hz, now_s
         one.monitor.set_pace(rate_hz, one.shed or "")

@@ -84,6 +84,14 @@ def test_a_machine_that_stays_busy_is_tried_ever_more_rarely() -> None:
     assert machine.starved <= 0.05 * 200
 
 
+def test_a_long_shortage_is_over_soon_after_it_ends() -> None:
+    """Nothing was tried in vain meanwhile, so nothing makes the next try come late."""
+    machine = Machine(Budget(2, RATE_HZ, FLOOR_HZ), 0.2, 0.03)
+    assert machine.run(8, 300).seats == 1
+    machine.cores = 2.0
+    assert machine.run(8, 40).seats == 5
+
+
 def test_one_short_moment_costs_nothing_and_one_source_is_always_looked_at() -> None:
     budget = Budget(2, RATE_HZ, FLOOR_HZ)
     before = budget.allow(4)

@@ -160,7 +160,7 @@ def test_a_device_that_asks_for_it_stretches_the_time_between_two_looks() -> Non
     with hub_of(shared) as hub:
         source_id = hub.add("Ada", Camera)
         until(hub, lambda s: judged(s.sources[0]))
-        assert hub._sources[source_id].rate_hz == pytest.approx(10.0)
+        assert hub._sources[source_id].rate_hz == pytest.approx(10.5)
         shared.stretch = 1.0
         until(hub, lambda _: hub._sources[source_id].rate_hz == 15.0)
 
