@@ -1,7 +1,7 @@
 """Sources: where the frames come from. An address goes in, an open `Source` that gives frames comes out.
 
     file:PATH   webcam:N   webcam:NAME   screen:   screen:?region=x,y,w,h   screen:?monitor=2   window:TITLE   portal:
-    whep:URL   demo:
+    webrtc:   whep:URL   demo:
 
 Files are lossless and wait for their reader; all others are live: their reader gets the newest frame and sees in
 `seq` how many it lost.
@@ -17,6 +17,7 @@ from monitor.sources.address import (
     ScreenAddress,
     SourceAddress,
     WebcamAddress,
+    WebRtcAddress,
     WhepAddress,
     WindowAddress,
     parse_address,
@@ -74,6 +75,10 @@ def open_source(
             from monitor.sources.portal import open_portal
 
             return open_portal(address, clock=clock, fit=fit)
+        case WebRtcAddress():
+            from monitor.sources.webrtc import open_webrtc
+
+            return open_webrtc(address, clock=clock, fit=fit)
         case WhepAddress():
             from monitor.sources.whep import open_whep
 

@@ -1,8 +1,8 @@
 """Source addresses, as they are written on the command line, in the settings and in the overlay.
 
 One line of text goes in, one typed and bounded address comes out: `webcam:0`, `webcam:NAME`, `screen:`,
-`screen:?region=x,y,w,h`, `screen:?monitor=2`, `window:TITLE`, `portal:`, `whep:URL`, `file:PATH` (or the bare path
-of a file), `demo:`. Nothing is opened here.
+`screen:?region=x,y,w,h`, `screen:?monitor=2`, `window:TITLE`, `portal:`, `webrtc:`, `whep:URL`, `file:PATH` (or the
+bare path of a file), `demo:`. Nothing is opened here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from urllib.parse import parse_qsl, unquote
 
 from monitor.errors import SourceError
 
-KNOWN_SCHEMES = ("webcam:", "screen:", "window:", "portal:", "whep:", "file:", "demo:")
-LATER_SCHEMES = ("webrtc",)
+KNOWN_SCHEMES = ("webcam:", "screen:", "window:", "portal:", "webrtc:", "whep:", "file:", "demo:")
 MAX_CHARS = 4096
 MAX_COORDINATE_PX = 100_000
 DEMO_PEOPLE = (1, 4, 9)
@@ -111,6 +110,16 @@ class PortalAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class WebRtcAddress:
+    """Whoever publishes to this machine, at a port of 127.0.0.1; 0 takes any free one."""
+
+    port: int = 8765
+
+    def __str__(self) -> str:
+        return "webrtc:" + ("" if self.port == 8765 else f"?port={self.port}")
+
+
+@dataclass(frozen=True, slots=True)
 class DemoAddress:
     """The demonstration. `forged` None alternates between genuine and forged."""
 
@@ -125,7 +134,16 @@ class DemoAddress:
         return "demo:" + ("?" + "&".join(options) if options else "")
 
 
-SourceAddress = FileAddress | WebcamAddress | ScreenAddress | WindowAddress | PortalAddress | WhepAddress | DemoAddress
+SourceAddress = (
+    FileAddress
+    | WebcamAddress
+    | ScreenAddress
+    | WindowAddress
+    | PortalAddress
+    | WebRtcAddress
+    | WhepAddress
+    | DemoAddress
+)
 
 
 def parse_address(text: str) -> SourceAddress:
@@ -147,6 +165,8 @@ def parse_address(text: str) -> SourceAddress:
         return _webcam(rest)
     if scheme == "screen":
         return _screen(text, rest)
+    if scheme == "webrtc":
+        return _webrtc(text, rest)
     if scheme == "whep":
         return _whep(rest)
     if scheme == "window":
@@ -157,8 +177,6 @@ def parse_address(text: str) -> SourceAddress:
         return _demo(text, rest)
     if _exists(Path(text)):
         return FileAddress(text)
-    if scheme in LATER_SCHEMES:
-        raise SourceError(f"{scheme}: is not available in this version; use one of {_known()}")
     raise SourceError(f"unknown kind of source {scheme}: in {text!r}; the kinds are {_known()}")
 
 
@@ -282,6 +300,14 @@ def _portal(text: str, rest: str) -> PortalAddress:
     if options.get("fresh", "0") not in ("0", "1"):
         raise SourceError(f"fresh={options['fresh']} in {text!r}: expected 1 (ask again) or 0")
     return PortalAddress(options.get("fresh") == "1")
+
+
+def _webrtc(text: str, rest: str) -> WebRtcAddress:
+    options = _options(text, rest, ("port",))
+    port = options.get("port", "8765")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise SourceError(f"port={port} in {text!r}: expected 0 to 65535")
+    return WebRtcAddress(int(port))
 
 
 def _demo(text: str, rest: str) -> DemoAddress:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from monitor.clock import Clock, MonotonicClock
 from monitor.errors import SourceError
 from monitor.mailbox import Closed, LatestMailbox
+from monitor.sources.base import Standing
 from monitor.sources.geometry import FrameFit
 from monitor.sources.live import POLL_S, LiveSource, Offer
 from monitor.sources.timeline import LiveTimeline
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 FROZEN_AFTER_S = 0.5
 """No new picture for so long is a freeze."""
+STANDSTILL_S = 1.0
+"""After a freeze of so long nothing that was said before is current."""
 RATE_SPAN_S = 3.0
 TEND_S = 1.0
 MUCH_LOSS = 0.05
@@ -267,6 +270,16 @@ class TrackReceiver:
                 trouble=self._trouble(frozen_s, loss),
             )
 
+    @property
+    def standing(self) -> Standing:
+        """How the track comes in, in words that stay the same while it does; a freeze is waited out by the session."""
+        health = self.health()
+        if health.frozen_s > STANDSTILL_S:
+            return Standing(waiting="no new picture comes from the sender; its camera or its network stands still")
+        if health.lag_ms is not None and health.lag_ms > self._limits.lag_ms:
+            return Standing(remark="the pictures come late: the sender or the network cannot keep up")
+        return Standing(remark="many packets are lost on the way" if health.loss > MUCH_LOSS else None)
+
     def _trouble(self, frozen_s: float, loss: float) -> str | None:
         if frozen_s:
             return f"no new picture for {frozen_s:.0f} s" if frozen_s >= 1 else "no new picture"
@@ -290,11 +303,12 @@ class TrackReceiver:
 
     # ------------------------------------------------------------------------------------ the capture thread
 
-    def run(self, offer: Offer) -> None:
-        """Convert and offer the newest picture, again and again. Raises SourceError when the track ends."""
+    def run(self, offer: Offer, fit: FrameFit | None = None) -> None:
+        """Convert and offer the newest picture, again and again; `fit` in place of the track's own. Raises SourceError
+        when the track ends."""
         from monitor.sources.pictures import PictureConverter
 
-        converter = PictureConverter(self._fit)
+        converter = PictureConverter(fit if fit is not None else self._fit)
         while not offer.stopped:
             try:
                 arrived = self._mailbox.take(POLL_S)

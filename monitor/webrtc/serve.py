@@ -20,7 +20,7 @@ from monitor.shared import MakeSource
 from monitor.webrtc.receiver import TrackReceiver
 from monitor.webrtc.server import ServerSettings, WebRtcServer
 from monitor.webrtc.studio import Newest, View
-from monitor.webrtc.verdicts import verdict_document
+from monitor.webrtc.verdicts import SCHEMA, verdict_document
 from monitor.webrtc.whep_out import whep_out_routes
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class Service:
         try:
             source_id = self._hub.add(name, make)
         except SourceError as error:
-            note: dict[str, Json] = {"schema": "unmask.verdict/1", "source": name, "people": [], "shed": str(error)}
+            note: dict[str, Json] = {"schema": SCHEMA, "source": name, "people": [], "shed": str(error)}
             self.server.say(session_id, name, json.dumps(note))
             return
         with self._lock:
