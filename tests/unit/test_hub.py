@@ -20,7 +20,16 @@ from monitor.settings import Settings
 from monitor.shared import FinderPool, MakeSource
 from monitor.stages import Stages
 from monitor.types import FaceObservation, Float32Array, Frame, RunState, State, UInt8Array
-from tests.fakes import FakeDetector, FakePerceiver, Lost, ScriptedSource, Step, frames, make_inference
+from tests.fakes import (
+    FakeDetector,
+    FakePerceiver,
+    Lost,
+    ScriptedSource,
+    Step,
+    frames,
+    make_inference,
+    skip_where_busy,
+)
 
 PATIENCE_S = 30.0
 LOOK_CPU_S = 0.04
@@ -280,3 +289,47 @@ def test_a_pool_makes_few_finders_and_lends_each_to_one_thread_at_a_time() -> No
     assert all(one.closed for one in made)
     with pytest.raises(EngineError, match="has been stopped"):
         shares[1].scan(picture.image, [])
+
+
+# ------------------------------------------------------------------------------------------ a machine made of sleep
+
+
+class SleepyMachine(FakeShared):
+    """Two cores, on each of which one look at a time takes 40 ms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cores = threading.Semaphore(2)
+
+    def stages(self, name: str, make_source: MakeSource) -> Stages:
+        stages = super().stages(name, make_source)
+        self.perceivers[-1].before = self._look
+        return stages
+
+    def _look(self, _frame: Frame) -> None:
+        with self._cores:
+            time.sleep(LOOK_CPU_S)
+
+
+def test_eight_sources_on_two_cores_are_judged_each_second_or_told_that_they_wait() -> None:
+    skip_where_busy()
+    with hub_of(SleepyMachine(), cores=2) as hub:
+        for one in range(8):
+            hub.add(f"source {one}", Camera)
+        until(hub, lambda s: s.notice is not None)
+        time.sleep(6.0)  # until rates are settled and windows are full
+        newest: dict[int, int] = {}
+        steady: set[int] = {one.source_id for one in hub.snapshot().sources if one.shed is None and one.duty == 1.0}
+        assert len(steady) >= 2
+        ended_s = time.monotonic() + 8.0
+        while time.monotonic() < ended_s:
+            for one in hub.snapshot().sources:
+                assert one.shed is not None or one.duty < 1.0 or one.source_id in steady
+                for verdict in one.snapshot.verdicts:
+                    if verdict.suspicion is not None:
+                        assert one.shed is None
+                        newest[one.source_id] = verdict.as_of_ns
+                if one.source_id in steady and one.source_id in newest:
+                    assert time.monotonic_ns() - newest[one.source_id] < 1.5e9
+            time.sleep(0.05)
+        assert steady <= newest.keys()
