@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
@@ -66,17 +67,26 @@ def _watch(application: QApplication, uri: str, settings: Settings, session: Mon
     """Show the window and draw until it is closed. Returns the faults of the window's own code."""
     from PyQt6.QtCore import QSettings, QTimer
 
+    from gui.exclusion import exclude_from_capture
     from gui.overlay import Overlay
     from gui.panel import OverlayOptions
+    from gui.probe import OverlayProbe
 
     store = QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, "unmask", "overlay")
     blends = application.platformName() != "xcb" or x11_blends()
     options = OverlayOptions(settings.overlay_opacity, settings.always_on_top, blends=blends)
     overlay = Overlay(options, store)
-    controller = Controller(uri)
+    exclude_from_capture(overlay)
+    controller, probe = Controller(uri), OverlayProbe(overlay)
 
     def look() -> None:
-        overlay.show_model(controller.update(session.view(), time.monotonic_ns()))
+        view = session.view()
+        model = controller.update(view, time.monotonic_ns())
+        source = view.snapshot.source if view.snapshot is not None else None
+        probe.look(session.monitor, None if source is None else source.kind, view.generation)
+        if probe.said is not None:
+            model = replace(model, notice="\n".join(filter(None, (probe.said, model.notice))))
+        overlay.show_model(model)
 
     def act(action: Action) -> None:
         session.pause() if action is Action.PAUSE else session.start()
@@ -87,6 +97,7 @@ def _watch(application: QApplication, uri: str, settings: Settings, session: Mon
     timer.timeout.connect(look)
     overlay.acted.connect(act)
     overlay.closed.connect(timer.stop)
+    overlay.closed.connect(probe.close)
     overlay.closed.connect(application.quit)
     look()
     overlay.place()

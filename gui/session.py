@@ -104,6 +104,12 @@ class MonitorSession:
             return SessionView(Phase.FAILED, None, _one_line(exc), generation)
 
     @property
+    def monitor(self) -> MonitorLike | None:
+        """The monitor that `view` shows, None while there is none."""
+        with self._lock:
+            return self._shown
+
+    @property
     def exit_code(self) -> int:
         """The process's exit status: 0, or that of the error which the session ended on."""
         with self._lock:
