@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 from engines.calibration import (
     FIRM,
     Calibration,
+    Count,
     OperatingPoint,
     OperatingPoints,
     QualityBin,
@@ -50,6 +51,7 @@ __all__ = [
     "Calibration",
     "EncoderSpec",
     "ErrorRow",
+    "FoundRow",
     "Golden",
     "HeadSpec",
     "ModelCard",
@@ -143,6 +145,29 @@ class ErrorRow:
 
 
 @dataclass(frozen=True, kw_only=True, config=FIRM)
+class FoundRow:
+    """How many forged recordings of one family raise an alarm at one sensitivity, and what it was measured with."""
+
+    sensitivity: Literal["low", "medium", "high"]
+    family: Annotated[str, Field(min_length=1, max_length=100)]
+    recordings: Annotated[int, Field(ge=1, le=10**9)]
+    within_6s: Count
+    """With an alarm within 6 s of the recording."""
+    ever: Count
+    head_sha256: Sha256
+    cusum_h: Number
+    cusum_drift: Number
+
+    @model_validator(mode="after")
+    def _ordered(self) -> FoundRow:
+        if not self.within_6s <= self.ever <= self.recordings:
+            raise ValueError(
+                f"expected within_6s <= ever <= recordings, found {self.within_6s}, {self.ever}, {self.recordings}"
+            )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=FIRM)
 class ModelCard:
     """The whole card. `folder` is where it was read from and where its graphs lie; it is not written to the file."""
 
@@ -165,6 +190,8 @@ class ModelCard:
     """Genuine people's scores; None where they were not measured."""
     quality_errors: Annotated[tuple[QualityError, ...], Field(max_length=128)] = ()
     errors: Annotated[tuple[ErrorRow, ...], Field(max_length=256)] = ()
+    found: Annotated[tuple[FoundRow, ...], Field(max_length=256)] = ()
+    """Alarms on forged recordings at every sensitivity."""
     folder: Path = Path()
 
     @property

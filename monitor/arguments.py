@@ -26,6 +26,7 @@ exit status:
   4  a model file is missing or is not the right one
   5  no inference runtime can run the detector
   6  no window can be shown
+  7  the history of sessions cannot be read or written
  10  analyze --fail-on: the named state was found
  11  verify: the record was changed; 12: it is signed with another key; 13: it is not closed
 130  interrupted (Ctrl-C); 141: nobody reads the output; 143: terminated
@@ -94,6 +95,7 @@ def build_parser() -> Parser:
         "--json", action="store_true", help="one JSON document; with several files one a line (JSON Lines)"
     )
     analyze.add_argument("--output", type=Path, metavar="FILE", help="write the JSON to FILE, the lines to the screen")
+    analyze.add_argument("--html", type=Path, metavar="FILE", help="write a report with plots, one file to open")
     analyze.add_argument("--fail-on", choices=["suspect"], help="exit with status 10 where a file has this state")
     _add_settings(analyze)
 
@@ -110,6 +112,7 @@ def build_parser() -> Parser:
     verify.add_argument("--key", type=Path, metavar="PUB", help="public key (PEM) that must have signed it")
     verify.add_argument("--json", action="store_true", help="print JSON")
 
+    _add_sessions(commands)
     _add_engines(commands)
     _add_bench(commands)
     return parser
@@ -132,6 +135,35 @@ def _add_serve(commands: argparse._SubParsersAction[Parser]) -> None:
     serve.add_argument("--json", action="store_true", help="print JSON lines instead of text")
     serve.add_argument("--duration", type=_seconds, metavar="S", help="stop after S seconds")
     _add_settings(serve)
+
+
+def _add_sessions(commands: argparse._SubParsersAction[Parser]) -> None:
+    """What was kept of calls, what to show of it, and what to tell those who are watched."""
+    sessions = _command(commands, "sessions", "the local history: what was kept with 'watch --history'")
+    kinds = sessions.add_subparsers(title="what to do", metavar="WHAT", required=True, parser_class=Parser)
+    listed = _command(kinds, "list", "all sessions, the newest first", "sessions list")
+    listed.add_argument("--json", action="store_true", help="print JSON")
+    _add_settings(listed)
+    show = _command(kinds, "show", "what was said in one session, and when", "sessions show")
+    show.add_argument("session", type=_count, metavar="SESSION", help="its number in the list")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    export = _command(kinds, "export", "one session as a file for other programs", "sessions export")
+    export.add_argument("session", type=_count, metavar="SESSION", help="its number in the list")
+    export.add_argument("--format", choices=["json", "csv"], default="json", help="default json")
+    export.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
+    delete = _command(kinds, "delete", "delete sessions; their bytes are overwritten", "sessions delete")
+    delete.add_argument("sessions", nargs="*", type=_count, metavar="SESSION", help="numbers in the list")
+    delete.add_argument("--all", action="store_true", help="the whole history, and the key of its faces")
+
+    report = _command(commands, "report", "a report with plots of a session or of an analysis")
+    report.add_argument("what", metavar="SESSION|ANALYSIS.json", help="a session's number, or what analyze printed")
+    report.add_argument("--html", type=Path, metavar="FILE", help="one file that asks nothing of any network")
+    report.add_argument("--pdf", type=Path, metavar="FILE", help="the same for printing")
+
+    notice = _command(commands, "notice", "a sentence that tells others that they are watched, ready to paste")
+    notice.add_argument("source", nargs="?", help="source address that is watched")
+    notice.add_argument("--long", action="store_true", help="with what is kept, for how long, and what it cannot do")
+    _add_settings(notice)
 
 
 def _add_engines(commands: argparse._SubParsersAction[Parser]) -> None:

@@ -35,6 +35,8 @@ class BatchOptions:
     as_json: bool = False
     output: Path | None = None
     fail_on: State | None = None
+    html: Path | None = None
+    """Where the report of the one file goes."""
 
 
 def run_batch(files: Sequence[str], analyse: Analyse, options: BatchOptions, out: TextIO, err: TextIO) -> int:
@@ -50,6 +52,11 @@ def run_batch(files: Sequence[str], analyse: Analyse, options: BatchOptions, out
             try:
                 analysis = _with_bar(file, analyse, err)
                 document, text = analysis_to_json(analysis), analysis_to_text(analysis)
+                if options.html is not None:
+                    from monitor.report.analysis import report_of_analysis
+                    from monitor.report.page import write_html
+
+                    write_html(report_of_analysis(document), options.html)
                 met = met or analysis.summary.state is options.fail_on
             except UnmaskError as error:
                 if not several or not isinstance(error, SourceError):

@@ -20,6 +20,9 @@ from monitor.arguments import parse
 from monitor.errors import SettingsError, UnmaskError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from monitor.report.document import Report
     from monitor.settings import Settings
 
 EXIT_INTERNAL = 1
@@ -191,6 +194,49 @@ def _serve(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _sessions_list(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    from monitor.history.command import run_list
+
+    return run_list(settings, as_json=arguments.json)
+
+
+def _sessions_show(arguments: argparse.Namespace) -> int:
+    from monitor.history.command import run_show
+
+    return run_show(arguments.session, as_json=arguments.json)
+
+
+def _sessions_export(arguments: argparse.Namespace) -> int:
+    from monitor.history.command import run_export
+
+    return run_export(arguments.session, arguments.format, arguments.output)
+
+
+def _sessions_delete(arguments: argparse.Namespace) -> int:
+    from monitor.history.command import run_delete
+
+    return run_delete(arguments.sessions, everything=arguments.all)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from monitor.report.command import run_report
+
+    def print_pdf(report: Report, path: Path) -> None:
+        from gui.report_pdf import write_pdf
+
+        write_pdf(report, path)
+
+    return run_report(arguments.what, arguments.html, arguments.pdf, print_pdf)
+
+
+def _notice(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    from monitor.notice import run_notice
+
+    return run_notice(arguments.source or settings.source, settings, long=arguments.long)
+
+
 def _analyze(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     from monitor.analysis import Analyser
@@ -198,7 +244,9 @@ def _analyze(arguments: argparse.Namespace) -> int:
     from monitor.types import State
 
     fail_on = State.SUSPECT if arguments.fail_on == "suspect" else None
-    options = BatchOptions(arguments.json, arguments.output, fail_on)
+    if arguments.html is not None and len(arguments.files) > 1:
+        raise SettingsError("--html goes with one file; analyse the files one after another")
+    options = BatchOptions(arguments.json, arguments.output, fail_on, arguments.html)
     with Analyser(settings) as analyser:
         return run_batch(
             arguments.files,
@@ -329,6 +377,12 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "watch": _watch,
     "serve": _serve,
     "analyze": _analyze,
+    "sessions list": _sessions_list,
+    "sessions show": _sessions_show,
+    "sessions export": _sessions_export,
+    "sessions delete": _sessions_delete,
+    "report": _report,
+    "notice": _notice,
     "sources": _sources,
     "doctor": _doctor,
     "verify": _verify,

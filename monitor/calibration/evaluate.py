@@ -3,6 +3,8 @@
     python -m monitor.calibration.evaluate CARD --manifest DEV/manifest.csv --cache DIR [--data DIR] [--simulate N]
     python -m monitor.calibration.evaluate CARD --manifest DEV/manifest.csv --analyses FILE.json ...
 
+With --record the card keeps what was found at each sensitivity, for those who choose one (`monitor.tradeoff`).
+
 The first form scores the recordings through the product's stages, with everything slow kept in the cache. The second
 reads documents that `unmask analyze --json` printed; their window scores must come from the same card.
 """
@@ -14,13 +16,14 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 from engines.assets import face_landmarker
-from engines.card import ModelCard, load_card
+from engines.card import FoundRow, ModelCard, load_card, write_card
 from engines.errors import AssetError
 from monitor.calibration.alarms import RATES_PER_HOUR, WITHIN_S, Person, PointReport, people_of, report
 from monitor.calibration.perceived import Recording
@@ -108,6 +111,25 @@ def reports(card: ModelCard, people: Sequence[Person]) -> list[PointReport]:
     return made
 
 
+def found_rows(card: ModelCard, made: Sequence[PointReport]) -> tuple[FoundRow, ...]:
+    """What the card keeps: families of forgeries that training did not see."""
+    return tuple(
+        FoundRow(
+            sensitivity=one.name,  # type: ignore[arg-type]
+            family=found.family,
+            recordings=found.recordings,
+            within_6s=found.within,
+            ever=found.ever,
+            head_sha256=card.head.sha256,
+            cusum_h=card.operating_points[one.name].cusum_h,
+            cusum_drift=card.operating_points[one.name].cusum_drift,
+        )
+        for one in made
+        for found in one.found
+        if not found.family.startswith("training: ")
+    )
+
+
 def lines(card: ModelCard, made: Sequence[PointReport]) -> list[str]:
     """What a person reads."""
     out = []
@@ -142,6 +164,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder with train/clips.csv: its held-out people, too")
     parser.add_argument("--cache", type=Path, help="folder for faces and logits, outside the repository")
     parser.add_argument("--simulate", type=int, default=0, help="simulated calls of each real recording")
+    parser.add_argument("--record", action="store_true", help="write what was found into the card")
     parser.add_argument("--analyses", type=Path, nargs="+", help="documents of `unmask analyze --json` instead")
     arguments = parser.parse_args()
     if (arguments.cache is None) == (arguments.analyses is None):
@@ -159,7 +182,10 @@ def main() -> int:
     except UnmaskError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print("\n".join(lines(card, reports(card, people))))
+    made = reports(card, people)
+    print("\n".join(lines(card, made)))
+    if arguments.record:
+        write_card(arguments.card, replace(card, found=found_rows(card, made)))
     return 0
 
 
