@@ -33,6 +33,7 @@
       counter += 1;
       this.fallback = `Person ${counter}`;
       this.seen_ms = null;
+      this.other = null;
       this.muted_ms = null;
       this.failures = 0;
       this.retry_ms = 0;
@@ -70,9 +71,9 @@
 
     /** Calls give one track to another person in time; whoever it is now is judged afresh, under their own name. */
     follow(name) {
-      this.renamed = name && name !== this.link.name ? this.renamed ?? name : null;
-      if (this.renamed && this.renamed === name && this.renamedOnce) this.stop();
-      this.renamedOnce = this.renamed;
+      const other = name && name !== this.link.name ? name : null;
+      if (other && other === this.other) this.stop();
+      this.other = other;
     }
 
     async start(name) {

@@ -28,7 +28,7 @@ export function parseEndpoint(typed) {
   return { endpoint: address.origin, token: new URLSearchParams(address.hash.slice(1)).get("token") };
 }
 
-/** An origin that the user adds -> "https://host[:port]". Throws Error with a sentence. */
+/** An origin that the user adds -> that origin. Throws Error with a sentence. */
 export function parseOrigin(typed) {
   let address;
   try {

@@ -3,7 +3,7 @@
 import { Cadence } from "./cadence.js";
 import { parse } from "./verdict.js";
 import { showFacts, showStage, showTrouble, showVerdict, showWaiting } from "./view.js";
-import { Publication, Refusal } from "./whip.js";
+import { Publication, Refusal } from "./publication.js";
 
 const ENDPOINT = new URL("whip/page", location.href).href;
 const REPORT_MS = 5000;

@@ -9,7 +9,7 @@ const ORDER = ["SUSPECT", "UNCERTAIN", "NO_SIGN", "CANNOT_TELL", "WARMING_UP"];
 const isShare = (value) => typeof value === "number" && value >= 0 && value <= 1;
 const text = (value) => (typeof value === "string" && value ? value.slice(0, MAX_TEXT) : null);
 
-/** JSON text -> { people, quality, notices }, or null where it is no verdict document. Most suspicious first. */
+/** JSON text -> { people, quality, notices, starting }, or null where it is no verdict document. Most suspicious first. */
 export function parse(message) {
   let document;
   try {
@@ -24,7 +24,8 @@ export function parse(message) {
   return {
     people,
     quality: { lag_ms: Number.isFinite(lag_ms) ? lag_ms : null, fps: Number.isFinite(fps) ? fps : null },
-    notices: [text(document.shed), text(document.remark)].filter(Boolean),
+    notices: [document.shed, document.message, document.trouble, document.remark].map(text).filter(Boolean).map(sentence),
+    starting: document.run === "starting",
   };
 }
 
@@ -55,7 +56,10 @@ export function explain(words, reasons) {
 }
 
 /** What the headline says: { state, title, detail } of the most suspicious person. */
-export function lead(words, people) {
+export function lead(words, people, starting = false) {
+  if (!people.length && starting) {
+    return { state: "WARMING_UP", title: words.states.WARMING_UP.headline, detail: "The detector is being loaded." };
+  }
   if (!people.length) {
     const { text: why, advice } = words.reasons["no-face"];
     return { state: "CANNOT_TELL", title: words.states.CANNOT_TELL.headline, detail: `${capital(why)}. ${advice}` };
@@ -68,5 +72,8 @@ export function lead(words, people) {
   }
   return { state: first.state, title: meaning.headline, detail: meaning.meaning };
 }
+
+/** "the picture comes late" -> "The picture comes late." */
+const sentence = (words) => capital(words) + (/[.!?]$/.test(words) ? "" : ".");
 
 export const capital = (sentence) => sentence.charAt(0).toUpperCase() + sentence.slice(1);

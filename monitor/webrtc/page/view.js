@@ -53,22 +53,23 @@ function row(words, person, alone) {
   return item;
 }
 
-function outline(words, person) {
+function outline(words, person, alone) {
   const [x0, y0, x1, y1] = person.box;
   const box = element("div", `box ${person.state}`);
   Object.assign(box.style, { left: `${100 * x0}%`, top: `${100 * y0}%`, width: `${100 * (x1 - x0)}%`, height: `${100 * (y1 - y0)}%` });
-  box.append(element("span", "", words.states[person.state].short));
+  const { short } = words.states[person.state];
+  box.append(element("span", "", alone ? short : `Person ${person.id}: ${short}`));
   return box;
 }
 
 /** Show one parsed verdict document. */
-export function showVerdict(words, { people, notices }) {
-  const { state, title, detail } = lead(words, people);
+export function showVerdict(words, { people, notices, starting }) {
+  const { state, title, detail } = lead(words, people, starting);
   headline(state, title, detail);
   $("notice").hidden = !notices.length;
   $("notice").textContent = notices.join(" ");
   $("people").replaceChildren(...people.map((one) => row(words, one, people.length === 1)));
-  $("boxes").replaceChildren(...people.filter((one) => one.box).map((one) => outline(words, one)));
+  $("boxes").replaceChildren(...people.filter((one) => one.box).map((one) => outline(words, one, people.length === 1)));
   speak(state === "CANNOT_TELL" ? `${title}. ${detail}` : `${title}.`);
 }
 
