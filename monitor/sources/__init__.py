@@ -9,6 +9,8 @@ Files are lossless and wait for their reader; all others are live: their reader 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from monitor.clock import Clock
 from monitor.sources.address import (
     DemoAddress,
@@ -25,9 +27,11 @@ from monitor.sources.address import (
 from monitor.sources.base import Source, SourceListing
 from monitor.sources.discover import default_source_uri, list_sources
 from monitor.sources.geometry import FrameFit, Region
+from monitor.sources.live import LiveSource
 
 __all__ = [
     "Region",
+    "Reopener",
     "Source",
     "SourceAddress",
     "SourceListing",
@@ -36,6 +40,21 @@ __all__ = [
     "open_source",
     "parse_address",
 ]
+
+
+class Reopener:
+    """Opens a source again and again, the same device each time: a camera that was plugged in elsewhere has another
+    number, and its number may be another camera's."""
+
+    def __init__(self, open_one: Callable[[str], Source], uri: str) -> None:
+        self._open_one, self._uri = open_one, uri
+
+    def __call__(self) -> Source:
+        """Open it. Raises SourceError."""
+        source = self._open_one(self._uri)
+        if isinstance(source, LiveSource) and source.lasting_uri is not None:
+            self._uri = source.lasting_uri
+        return source
 
 
 def open_source(

@@ -6,8 +6,6 @@ Linux lists video4linux nodes, macOS and Windows ask AVFoundation and DirectShow
 from __future__ import annotations
 
 import errno
-import os
-import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,8 @@ from av.container import InputContainer
 from monitor.errors import SourceError
 from monitor.sources.address import WebcamAddress
 from monitor.sources.decoding import reason
+from monitor.sources.v4l2 import CameraMode, Node, inspect
+from monitor.webrtc.devices import virtual_camera, virtual_camera_remark
 
 Opener = Callable[[str, str, Mapping[str, str]], InputContainer]
 """(device, FFmpeg input format, options) -> open container; raises av.FFmpegError or OSError."""
@@ -55,6 +55,21 @@ class Camera:
     name: str
     device: str
     trouble: str | None = None
+    stable: str | None = None
+    """The name that it keeps when it is plugged in elsewhere, in place of its number."""
+    driver: str = ""
+    modes: tuple[CameraMode, ...] = ()
+    """Formats, sizes and rates, where the system lists them without opening the camera (Linux)."""
+
+    @property
+    def virtual(self) -> str | None:
+        """The program that makes its pictures, as far as name or driver tell; None proves nothing."""
+        return virtual_camera(self.driver) or virtual_camera(self.name)
+
+    @property
+    def remark(self) -> str | None:
+        """What to say beside a verdict of a camera that is a program, or None."""
+        return virtual_camera_remark(self.name) or virtual_camera_remark(self.driver)
 
 
 def input_format(platform: str = sys.platform) -> str:
@@ -99,17 +114,31 @@ def find_camera(address: WebcamAddress, cameras: Sequence[Camera], platform: str
             return Camera(address.index, f"camera {address.index}", f"/dev/video{address.index}")
     else:
         wanted = (address.name or "").casefold()
-        matches = [camera for camera in cameras if wanted in (camera.name.casefold(), camera.device.casefold())]
+        matches = [camera for camera in cameras if wanted in (camera.device.casefold(), _stable(camera))]
+        matches = matches or [camera for camera in cameras if wanted == camera.name.casefold()]
         matches = matches or [camera for camera in cameras if wanted in camera.name.casefold()]
     if not matches:
         there = ", ".join(f"{camera.index} ({camera.name})" for camera in cameras) or "none"
         raise SourceError(
             f"{address}: there is no such camera; found: {there}. Plug it in, or see 'unmask sources'", retryable=True
         )
-    if len({camera.name for camera in matches}) > 1:
-        names = ", ".join(camera.name for camera in matches)
-        raise SourceError(f"{address}: several cameras match ({names}); give the whole name or the number")
+    if len(matches) > 1:
+        names = ", ".join(f"{camera.index} ({camera.name})" for camera in matches)
+        raise SourceError(f"{address}: several cameras match: {names}; give the whole name or the number")
     return matches[0]
+
+
+def _stable(camera: Camera) -> str | None:
+    return None if camera.stable is None else camera.stable.casefold()
+
+
+def lasting_address(camera: Camera, cameras: Sequence[Camera]) -> WebcamAddress:
+    """The address that still means this camera after it was unplugged: its lasting name, else its name if no other
+    camera has it, else its number."""
+    if camera.stable is not None:
+        return WebcamAddress(name=camera.stable)
+    alone = sum(camera.name.casefold() == other.name.casefold() for other in cameras) == 1
+    return WebcamAddress(name=camera.name) if alone and not camera.name.isdigit() else WebcamAddress(camera.index)
 
 
 def open_camera(camera: Camera, opener: Opener = open_device, platform: str = sys.platform) -> InputContainer:
@@ -159,49 +188,49 @@ def _permission_hint(platform: str) -> str:
 
 # ------------------------------------------------------------------------------------------- Linux
 
-_QUERYCAP = 0x80685600
-"""VIDIOC_QUERYCAP of linux/videodev2.h."""
-_CAPTURE = 0x00000001 | 0x00001000
-_HAS_DEVICE_CAPS = 0x80000000
-
 
 def linux_cameras(
     sysfs: Path = Path("/sys/class/video4linux"),
     dev: Path = Path("/dev"),
-    captures: Callable[[Path], bool] | None = None,
+    ask: Callable[[Path], Node] = inspect,
 ) -> tuple[Camera, ...]:
     """The video4linux nodes that give pictures; nodes for metadata and output are left out."""
-    captures = captures or _captures
     try:
         numbers = sorted(int(p.name[5:]) for p in sysfs.iterdir() if p.name[:5] == "video" and p.name[5:].isdigit())
     except OSError:
         return ()
+    stable = _stable_names(dev)
     cameras = []
     for number in numbers:
-        device, trouble = dev / f"video{number}", None
+        device, trouble, node = dev / f"video{number}", None, None
         try:
             name = (sysfs / f"video{number}" / "name").read_text(errors="replace").strip()[:128]
         except OSError:
             name = ""
         try:
-            if not captures(device):
+            node = ask(device)
+            if not node.capability.captures:
                 continue
         except OSError as error:
             name = name or f"camera {number}"
             trouble = str(camera_error(Camera(number, name, str(device)), error, "linux"))
-        cameras.append(Camera(number, name or f"camera {number}", str(device), trouble))
+        driver, modes = ("", ()) if node is None else (node.capability.driver, node.modes)
+        name = name or f"camera {number}"
+        cameras.append(Camera(number, name, str(device), trouble, stable.get(device.name), driver, modes))
     return tuple(cameras)
 
 
-def _captures(device: Path) -> bool:
-    """True if the node gives pictures. Raises OSError where it cannot be asked."""
-    import fcntl
-
-    node = os.open(device, os.O_RDWR | os.O_NONBLOCK)
-    try:
-        answer = bytearray(104)
-        fcntl.ioctl(node, _QUERYCAP, answer)
-    finally:
-        os.close(node)
-    capabilities, device_capabilities = struct.unpack_from("=II", answer, 84)
-    return bool((device_capabilities if capabilities & _HAS_DEVICE_CAPS else capabilities) & _CAPTURE)
+def _stable_names(dev: Path) -> dict[str, str]:
+    """Node -> the name that stays with the camera (by-id), or at least with its socket (by-path)."""
+    names: dict[str, str] = {}
+    for folder in ("by-path", "by-id"):
+        try:
+            links = sorted((dev / "v4l" / folder).iterdir())
+        except OSError:
+            continue
+        for link in links:
+            try:
+                names[link.resolve().name] = link.name
+            except OSError:
+                continue
+    return names

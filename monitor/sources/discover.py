@@ -17,6 +17,7 @@ from monitor.sources.windows import Window, WindowSystem, open_window_system
 from monitor.types import SourceKind
 
 DEMO_URI = "demo:"
+SHOWN_MODES = 6
 
 
 def list_sources(
@@ -67,11 +68,26 @@ def _webcams(cameras: Callable[[], Sequence[Camera]]) -> list[SourceListing]:
             title=camera.name,
             kind=SourceKind.WEBCAM,
             available=camera.trouble is None,
-            detail=camera.trouble or camera.device,
+            detail=camera.trouble or _about(camera),
         )
         for camera in found
     ]
     return listings or [SourceListing("webcam:0", "Webcam", SourceKind.WEBCAM, False, nothing)]
+
+
+def _about(camera: Camera) -> str:
+    """Device, lasting name, whether it is a program, and the largest sizes with their rates."""
+    parts = [camera.device]
+    if camera.stable is not None:
+        parts.append(f"webcam:{camera.stable}")
+    if camera.virtual is not None:
+        parts.append(
+            "a virtual camera" if camera.virtual == "a virtual camera" else f"virtual camera of {camera.virtual}"
+        )
+    modes = [str(mode) for mode in camera.modes[:SHOWN_MODES]]
+    if len(camera.modes) > SHOWN_MODES:
+        modes.append(f"and {len(camera.modes) - SHOWN_MODES} more")
+    return "; ".join([*parts, ", ".join(modes)] if modes else parts)
 
 
 def _screens(desktop: Callable[[], Desktop]) -> list[SourceListing]:

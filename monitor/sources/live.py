@@ -46,7 +46,17 @@ class Capture(Protocol):
 class LiveSource:
     """An open live source around a `Capture`."""
 
-    def __init__(self, info: SourceInfo, capture: Capture, *, clock: Clock, silence_s: float = SILENCE_S) -> None:
+    def __init__(
+        self,
+        info: SourceInfo,
+        capture: Capture,
+        *,
+        clock: Clock,
+        silence_s: float = SILENCE_S,
+        lasting_uri: str | None = None,
+    ) -> None:
+        """`lasting_uri` is the address that means the same device after it was lost, where that is another one."""
+        self.lasting_uri = lasting_uri
         self._info = info
         self._capture = capture
         self._clock = clock

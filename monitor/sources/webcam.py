@@ -20,6 +20,7 @@ from monitor.sources.cameras import (
     camera_error,
     find_camera,
     input_format,
+    lasting_address,
     list_cameras,
     open_camera,
     open_device,
@@ -49,7 +50,8 @@ def open_webcam(
     `opener` and `cameras` stand for the device and the system's list of them; tests put others in their place.
     """
     input_format(platform)
-    camera = find_camera(address, list_cameras(platform) if cameras is None else cameras, platform)
+    known = list_cameras(platform) if cameras is None else cameras
+    camera = find_camera(address, known, platform)
     container = open_camera(camera, opener, platform)
     try:
         stream = container.streams.video[0]
@@ -63,11 +65,13 @@ def open_webcam(
             width_px=plan.width_px,
             height_px=plan.height_px,
             fps=float(rate) if rate and 1 <= rate <= 1000 else None,
+            notice=camera.remark,
         )
     except BaseException:
         container.close()
         raise
-    return LiveSource(info, _WebcamCapture(container, camera, converter, clock, platform), clock=clock)
+    capture = _WebcamCapture(container, camera, converter, clock, platform)
+    return LiveSource(info, capture, clock=clock, lasting_uri=str(lasting_address(camera, known)))
 
 
 class _WebcamCapture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import struct
 import threading
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -17,9 +18,11 @@ import pytest
 
 from monitor.clock import MonotonicClock
 from monitor.errors import SourceError
+from monitor.sources import Reopener, list_sources, parse_address
 from monitor.sources.address import WebcamAddress
-from monitor.sources.cameras import ATTEMPTS, Camera, find_camera, linux_cameras, open_camera
+from monitor.sources.cameras import ATTEMPTS, Camera, find_camera, lasting_address, linux_cameras, open_camera
 from monitor.sources.geometry import FrameFit
+from monitor.sources.v4l2 import CameraMode, Capability, Node, read_capability, read_modes
 from monitor.sources.webcam import MAX_BAD_PICTURES, open_webcam
 from monitor.types import Frame, SourceKind
 
@@ -287,23 +290,140 @@ def test_linux_lists_nodes_that_give_pictures(tmp_path: Path) -> None:
         (sysfs / f"video{number}" / "name").write_text(f"{name}\n")
     (sysfs / "vbi0").mkdir()
 
-    def captures(device: Path) -> bool:
+    def ask(device: Path) -> Node:
         if device.name == "video4":
             raise PermissionError(errno.EACCES, "Permission denied")
         if device.name == "video5":
             raise OSError(errno.ENODEV, "No such device")
-        return device.name != "video3"
+        return Node(Capability("v4l2 loopback" if device.name == "video10" else "uvcvideo", device.name != "video3"))
 
-    cameras = linux_cameras(sysfs, Path("/dev"), captures)
+    by_id = tmp_path / "v4l" / "by-id"
+    by_id.mkdir(parents=True)
+    (by_id / "usb-Maker_First_SN1-video-index0").symlink_to("../../video2")
+    (by_id / "usb-Maker_First_SN1-video-index1").symlink_to("../../video3")
+    cameras = linux_cameras(sysfs, tmp_path, ask)
     assert [(c.index, c.name, c.device) for c in cameras] == [
-        (2, "First", "/dev/video2"),
-        (4, "Locked", "/dev/video4"),
-        (5, "Gone", "/dev/video5"),
-        (10, "Second", "/dev/video10"),
+        (2, "First", f"{tmp_path}/video2"),
+        (4, "Locked", f"{tmp_path}/video4"),
+        (5, "Gone", f"{tmp_path}/video5"),
+        (10, "Second", f"{tmp_path}/video10"),
     ]
+    assert cameras[0].stable == "usb-Maker_First_SN1-video-index0"
+    assert find_camera(WebcamAddress(name="usb-maker_first_SN1-video-index0"), cameras).index == 2
+    assert lasting_address(cameras[0], cameras) == WebcamAddress(name="usb-Maker_First_SN1-video-index0")
+    assert cameras[0].virtual is None
+    assert cameras[3].virtual == "v4l2loopback", "its driver tells what its name does not"
+    assert "weak hint" in (cameras[3].remark or "")
     assert cameras[0].trouble is None
     assert "usermod" in (cameras[1].trouble or "")
     assert "not connected" in (cameras[2].trouble or "")
+
+
+def test_a_virtual_camera_is_named_beside_every_verdict() -> None:
+    cameras = (Camera(0, "OBS Virtual Camera", "/dev/video0"),)
+    source = open_webcam(FIRST, clock=MonotonicClock(), opener=test_pattern, cameras=cameras, platform="linux")
+    source.close()
+    assert "OBS Virtual Camera" in (source.info.notice or "")
+    assert "no verdict" in (source.info.notice or "")
+
+
+def test_a_camera_that_comes_back_under_another_number_is_the_one_that_is_opened_again() -> None:
+    """Unplugged and plugged in again, the camera of number 0 is number 1, and another camera is number 0."""
+    mine, other = "usb-Maker_Mine-video-index0", "usb-Maker_Other-video-index0"
+    connected = [Camera(0, "Webcam", "/dev/video0", stable=mine), Camera(1, "Webcam", "/dev/video1", stable=other)]
+    opened: list[str] = []
+
+    def opener(device: str, format_name: str, options: Mapping[str, str]) -> Any:
+        opened.append(device)
+        return test_pattern(device, format_name, options)
+
+    def open_one(uri: str) -> Any:
+        address = parse_address(uri)
+        assert isinstance(address, WebcamAddress)
+        cameras = tuple(connected)
+        return open_webcam(address, clock=MonotonicClock(), opener=opener, cameras=cameras, platform="linux")
+
+    reopen = Reopener(open_one, "webcam:0")
+    reopen().close()
+    connected[:] = [Camera(0, "Webcam", "/dev/video0", stable=other)]
+    with pytest.raises(SourceError, match="no such camera") as caught:
+        reopen()
+    assert caught.value.retryable
+    connected[:] = [
+        Camera(0, "Webcam", "/dev/video0", stable=other),
+        Camera(1, "Webcam", "/dev/video1", stable=mine),
+    ]
+    reopen().close()
+    assert opened == ["/dev/video0", "/dev/video1"]
+
+
+def test_two_cameras_of_one_name_are_told_apart_by_number() -> None:
+    twins = (Camera(0, "Webcam", "/dev/video0"), Camera(2, "Webcam", "/dev/video2"))
+    with pytest.raises(SourceError, match=r"several cameras match: 0 \(Webcam\), 2 \(Webcam\)"):
+        find_camera(WebcamAddress(name="webcam"), twins, "linux")
+    assert lasting_address(twins[1], twins) == WebcamAddress(index=2)
+    assert lasting_address(CAMERAS[1], CAMERAS) == WebcamAddress(name="Logitech BRIO")
+
+
+class FakeDriver:
+    """video4linux answers as the kernel's documentation lays them out."""
+
+    def __init__(self, *, stepwise: bool = False, endless: bool = False) -> None:
+        self.stepwise, self.endless, self.calls = stepwise, endless, 0
+
+    def __call__(self, request: int, argument: bytearray) -> None:
+        self.calls += 1
+        index = struct.unpack_from("=I", argument)[0]
+        if request == 0x80685600:
+            argument[:16] = b"uvcvideo".ljust(16, b"\0")
+            struct.pack_into("=II", argument, 84, 0x80000000 | 0x1, 0x1)
+        elif request == 0xC0405602 and (self.endless or index < 2):
+            argument[44:48] = (b"MJPG", b"YUYV")[index % 2]
+        elif request == 0xC02C564A and self.stepwise and index == 0:
+            struct.pack_into("=7I", argument, 8, 3, 16, 1920, 2, 16, 1080, 2)
+        elif request == 0xC02C564A and not self.stepwise and (self.endless or index < 2):
+            sizes = [(640, 480), (1280, 720)] if not self.endless else [(640 + index, 480)] * 1000
+            struct.pack_into("=III", argument, 8, 1, *sizes[index])
+        elif request == 0xC034564B and (self.endless or index < 2):
+            struct.pack_into("=III", argument, 16, 1, 1, 30 if index == 0 else 15)
+        else:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+
+def test_formats_and_rates_are_listed() -> None:
+    assert read_capability(FakeDriver()) == Capability("uvcvideo", True)
+    assert [str(mode) for mode in read_modes(FakeDriver())] == [
+        "MJPG 1280x720 at 30/15",
+        "YUYV 1280x720 at 30/15",
+        "MJPG 640x480 at 30/15",
+        "YUYV 640x480 at 30/15",
+    ]
+    assert [str(mode) for mode in read_modes(FakeDriver(stepwise=True))] == [
+        "MJPG 1920x1080 at 30/15",
+        "YUYV 1920x1080 at 30/15",
+    ]
+
+
+def test_a_broken_driver_that_never_ends_its_lists() -> None:
+    driver = FakeDriver(endless=True)
+    assert len(read_modes(driver)) <= 16 * 64
+    assert driver.calls < 20_000
+
+
+def test_what_is_listed_of_a_camera() -> None:
+    camera = Camera(
+        0,
+        "Dummy video device (0x0000)",
+        "/dev/video0",
+        None,
+        "platform-v4l2loopback-000",
+        "v4l2 loopback",
+        (CameraMode("YUYV", 640, 480, (30.0, 7.5)),),
+    )
+    listed = list_sources(cameras=lambda: (camera,))[0]
+    assert "v4l2loopback" in listed.detail
+    assert "webcam:platform-v4l2loopback-000" in listed.detail
+    assert "YUYV 640x480 at 30/7.5" in listed.detail
 
 
 def test_linux_without_cameras(tmp_path: Path) -> None:
