@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from stories import DEMO, NOTICE, SOURCE, S, Story, alert, cue, replace_time, running, snapshot, verdict, where
 
@@ -40,6 +42,23 @@ def test_the_worst_person_leads_and_never_a_mean():
     model = Story().show(person(1, State.NO_SIGN, 0.05), person(2, State.SUSPECT, 0.93), person(3, State.NO_SIGN, 0.02))
     assert (model.mood, model.lead, model.suspicion) == (Mood.SUSPECT, "Person 2", 0.93)
     assert [row.track_id for row in model.rows] == [2, 1, 3]
+
+
+def test_people_of_several_sources_go_by_their_source_s_name_also_in_past_alerts():
+    story = Story()
+    named = {1: "Ada", 2: "Bob, person 2"}
+
+    def see(*people, **more):
+        shown = snapshot(story.now_ns, [replace_time(one, story.now_ns) for one in people], **more)
+        story.now_ns += S // 10
+        return story.see(running(replace(shown, names=named)))
+
+    model = see(person(1, State.NO_SIGN, 0.1), person(2, State.SUSPECT, 0.9), opened=[alert(7, 2, story.now_ns)])
+    assert [row.name for row in model.rows] == ["Bob, person 2", "Ada"]
+    assert (model.lead, model.alerts[0].person) == ("Bob, person 2", "Bob, person 2")
+    named = {1: "Ada"}
+    model = see(person(1, State.NO_SIGN, 0.1))
+    assert [item.person for item in model.alerts] == ["Bob, person 2"]
 
 
 def test_among_several_suspects_the_most_suspicious_leads_and_the_others_are_counted():

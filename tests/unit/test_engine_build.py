@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -138,6 +140,58 @@ def test_two_at_once_build_one(shop: Workshop) -> None:
         thread.join()
     assert sorted(built) == [False, True]
     assert shop.runs == 1
+
+
+ANOTHER_UNMASK = """
+import sys
+from pathlib import Path
+from engines.build.builder import ensure
+from engines.build.cache import EngineCache
+from engines.build.recipe import Recipe
+script, graph, folder = sys.argv[1:]
+recipe = Recipe("encoder.onnx", "a" * 64, "tensorrt-rtx", "1.7", "sm86")
+print(ensure(recipe, Path(graph), EngineCache(Path(folder)), compiler=(sys.executable, "-S", script)))
+"""
+
+
+def another_unmask(shop: Workshop) -> subprocess.Popen[str]:
+    """A process of its own that builds the same engine."""
+    command = [sys.executable, "-c", ANOTHER_UNMASK, str(shop.script), str(shop.graph), str(shop.cache.folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).resolve().parents[2])
+
+
+def until(wanted: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60.0
+    while not wanted():
+        assert time.monotonic() < deadline, "not seen within a minute"
+        time.sleep(0.02)
+
+
+def test_two_processes_at_once_build_one(shop: Workshop, tmp_path: Path) -> None:
+    shop.behave(f"while not Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.01)\nwrite(b'engine')")
+    with another_unmask(shop) as one, another_unmask(shop) as other:
+        until(lambda: shop.cache.progress(RECIPE) == "50 %, half way")
+        (tmp_path / "go").touch()
+        said = sorted(process.communicate(timeout=60)[0].strip() for process in (one, other))
+    assert said == ["False", "True"]
+    assert (shop.runs, shop.left_over()) == (1, [])
+    assert shop.cache.progress(RECIPE) is None
+    assert shop.cache.load(RECIPE) == b"engine"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="killing in the middle is a matter of POSIX signals here")
+def test_a_process_that_is_killed_in_the_middle_of_a_build_holds_up_nobody(shop: Workshop, tmp_path: Path) -> None:
+    shop.behave(f"while not Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.01)")
+    with another_unmask(shop) as one:
+        until(lambda: shop.cache.progress(RECIPE) is not None and shop.runs == 1)
+        one.kill()
+    assert shop.cache.wants_building(RECIPE)
+    shop.behave("write(b'engine')")
+    assert shop.build()
+    assert shop.cache.load(RECIPE) == b"engine"
+    (tmp_path / "go").touch()  # the compiler that was left alone ends too
+    assert shop.cache.sweep() == 1
+    assert shop.left_over() == []
 
 
 def test_one_that_waits_for_another_can_be_called_off(shop: Workshop) -> None:
