@@ -1,0 +1,124 @@
+"""Every word that a caller or an agent reads in an identity check, in one table. It advises, and never accuses.
+
+A result speaks of what the picture showed, never of the person; the agent decides. `{name}` is filled in by the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from monitor.helpdesk.challenge_types import Drawn, Kind, Limit, Outcome, Why
+
+ACCUSING = (
+    "fraud", "fake", "forg", "impost", "imperson", "liar", "lying", "cheat", "attack", "crim", "guilt", "decei",
+    "decept", "suspect", "suspicio", "scam", "pretend", "dishonest", "caught", "culprit", "offend", "manipulat",
+)  # fmt: skip
+"""Beginnings of words that have no place here; a test holds it."""
+
+OUTCOME_TEXT: Mapping[Outcome, str] = MappingProxyType(
+    {
+        Outcome.PASSED: "Done as asked",
+        Outcome.FAILED: "Not as asked",
+        Outcome.NOT_DONE: "Not done yet",
+        Outcome.CANNOT_TELL: "Cannot tell",
+    }
+)
+
+INSTRUCTION: Mapping[Kind, tuple[str, str]] = MappingProxyType(
+    {
+        Kind.PROFILE: (
+            "Turn your head slowly to your left as far as is comfortable, then to your right, then look at the camera.",
+            "Turn your head slowly to your right as far as is comfortable, then to your left, then look at the camera.",
+        ),
+        Kind.LOOK: (
+            "Look up to the ceiling, then down to the floor, then at the camera.",
+            "Look down to the floor, then up to the ceiling, then at the camera.",
+        ),
+        Kind.HAND: (
+            "Move an open hand slowly across your face, close to it, from your left to your right.",
+            "Move an open hand slowly across your face, close to it, from your right to your left.",
+        ),
+        Kind.NOSE: ("Put one finger on the tip of your nose from the side and hold it there for {count} seconds.",) * 2,
+        Kind.NEAR: ("Come close to the camera and go back{times}.",) * 2,
+        Kind.SHAKE: ("Shake your head quickly, as for a clear no, for about two seconds.",) * 2,
+        Kind.DIGITS: ("Say these digits aloud, with a short pause after each: {digits}.",) * 2,
+        Kind.EYES: ("Close both eyes for two seconds and open them again{times}.",) * 2,
+        Kind.MOUTH: ("Open your mouth wide and close it again{times}.",) * 2,
+    }
+)
+"""For the caller: as drawn, and the other way round."""
+
+READ_OUT = "Read the instruction out to the caller, and press the button when you have finished."
+"""For the agent, where the caller does not read the screen."""
+
+TIMES: Mapping[int, str] = MappingProxyType({1: "", 2: ", two times", 3: ", three times"})
+
+LIMIT_TEXT: Mapping[Limit, str] = MappingProxyType(
+    {
+        Limit.HEAD: "I cannot or would rather not turn my head.",
+        Limit.HANDS: "I cannot or would rather not lift a hand to my face.",
+        Limit.LEANING: "I cannot or would rather not lean forward.",
+        Limit.SPEECH: "I cannot or would rather not speak aloud.",
+        Limit.FACE: "I cannot or would rather not move my face on request.",
+        Limit.READING: "I cannot read the screen: please read it out to me.",
+        Limit.MORE_TIME: "I need more time.",
+        Limit.LIGHT: "No changing colours on my screen, please.",
+    }
+)
+"""For the caller to tick, before anything is asked. No reason is wanted and none is recorded."""
+
+WHY_TEXT: Mapping[Why, str] = MappingProxyType(
+    {
+        Why.DONE: "The movement was seen as asked, {delay}.",
+        Why.WRONG_WAY: "The movement was seen, but the other way round than asked.",
+        Why.OTHER_MOTION: "Another movement was seen than the one asked for.",
+        Why.TOO_EARLY: "The movement began before the instruction could have been read.",
+        Why.SOUND_WITHOUT_MOUTH: "Speech was heard, but the mouth in the picture did not move with it.",
+        Why.OTHER_DIGITS: "The digits that were heard are not the ones asked for.",
+        Why.NO_MOTION: "No such movement was seen in the time given.",
+        Why.TOO_LITTLE: "The movement was begun, but was too small to be judged.",
+        Why.TOO_SLOW: "The movement was seen, but slower than it can be judged.",
+        Why.TOO_QUICK: "The movement was seen, but quicker than it can be judged.",
+        Why.TOO_FEW: "The movement was seen, but less often than asked.",
+        Why.TOO_SHORT_HELD: "The movement was seen, but held for less time than asked.",
+        Why.TOO_MUCH_HIDDEN: "More of the face was hidden than asked for.",
+        Why.TOO_LATE: "The movement came later than the time given for it, {delay}.",
+        Why.NOT_BACK: "The movement was seen, but not the way back.",
+        Why.NO_SOUND: "No speech was heard; the microphone may be off.",
+        Why.FACE_LOST: "The face could not be seen for long enough.",
+        Why.RATE_TOO_LOW: "Too few pictures arrive each second.",
+        Why.FROZEN: "The picture stood still; the connection may have paused.",
+        Why.CLOCK: "The times of the pictures do not fit together.",
+        Why.NO_CALM: "There was too little calm picture before the instruction to compare with.",
+        Why.JUMPED: "The picture jumped in the middle of the movement.",
+        Why.NOT_MEASURED: "What this needs was not measured in this call.",
+    }
+)
+
+ADVICE: Mapping[Outcome, str] = MappingProxyType(
+    {
+        Outcome.PASSED: "Go on. This alone does not prove who is calling.",
+        Outcome.FAILED: "Ask again, and explain it in your own words. If it stays so, use another way to identify the "
+        "caller.",
+        Outcome.NOT_DONE: "Ask whether the instruction was clear, and try again.",
+        Outcome.CANNOT_TELL: "Help with light, distance or the connection, and try again; or use another way to "
+        "identify the caller.",
+    }
+)
+"""For the agent."""
+
+
+def instruction(drawn: Drawn) -> str:
+    """What the caller is asked to do, in one sentence."""
+    digits = " ".join(map(str, drawn.digits))
+    text = INSTRUCTION[drawn.kind][drawn.mirrored]
+    return text.format(count=drawn.count, times=TIMES.get(drawn.count, ""), digits=digits)
+
+
+def why(reason: Why, onset_delay_ms: float | None) -> str:
+    """One sentence on a result."""
+    delay = "beginning at a time that could not be measured"
+    if onset_delay_ms is not None:
+        delay = f"beginning {max(0.0, onset_delay_ms) / 1000:.1f} s after it was asked for"
+    return WHY_TEXT[reason].format(delay=delay)
