@@ -32,7 +32,8 @@ exit status:
 130  interrupted (Ctrl-C); 141: nobody reads the output; 143: terminated
 
 source addresses:
-  file:PATH (or the path), webcam:0, screen:, screen:?region=x,y,w,h, demo:
+  file:PATH (or the path), webcam:0, window:TITLE, portal:, screen:, screen:?region=x,y,w,h,
+  webrtc:, whep:https://HOST/PATH, demo:
 
 Every setting can also stand in the environment (UNMASK_MIN_FACE_PX=64) or in settings.toml of the
 user's configuration folder; a flag beats the environment, which beats the file.
@@ -84,6 +85,7 @@ def build_parser() -> Parser:
     watch.add_argument("--headless", action="store_true", help="no window: print a line for every change")
     watch.add_argument("--json", action="store_true", help="with --headless: JSON lines instead of text")
     watch.add_argument("--duration", type=_seconds, metavar="S", help="with --headless: stop after S seconds")
+    _add_notice_given(watch)
     _add_settings(watch)
 
     _add_serve(commands)
@@ -134,7 +136,12 @@ def _add_serve(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     serve.add_argument("--json", action="store_true", help="print JSON lines instead of text")
     serve.add_argument("--duration", type=_seconds, metavar="S", help="stop after S seconds")
+    _add_notice_given(serve)
     _add_settings(serve)
+
+
+def _add_notice_given(parser: Parser) -> None:
+    parser.add_argument("--notice-given", action="store_true", help="the others were told, see 'unmask notice'")
 
 
 def _add_sessions(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -209,6 +216,7 @@ def _add_bench(commands: argparse._SubParsersAction[Parser]) -> None:
     speed.add_argument("--seconds", type=_seconds, default=20.0, metavar="S", help="length of each run (default 20)")
     speed.add_argument("--soak", type=_seconds, metavar="MINUTES", help="also watch the memory for so long")
     speed.add_argument("--engines", action="store_true", help="time every inference runtime and nothing else")
+    speed.add_argument("--source", metavar="ADDRESS", help="delay from capture to verdict of this source, nothing else")
     _add_settings(speed)
 
 

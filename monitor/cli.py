@@ -139,11 +139,13 @@ def _watch(arguments: argparse.Namespace) -> int:
     if not arguments.headless and (arguments.json or arguments.duration is not None):
         raise SettingsError("--json and --duration go with --headless; add it")
     settings = _settings(arguments)
+    from monitor.notice import check_notice
     from monitor.sources import default_source_uri, parse_address
 
     uris = arguments.sources or [settings.source or default_source_uri()]
     for uri in uris:
         parse_address(uri)
+    check_notice(uris, settings, given=arguments.notice_given)
     if not arguments.headless:
         from gui.app import run_watch
 
@@ -180,6 +182,9 @@ def _serve(arguments: argparse.Namespace) -> int:
         allow_origins=tuple(arguments.allow_origin),
     )
     settings = _settings(arguments)
+    from monitor.notice import check_notice
+
+    check_notice(["webrtc:"], settings, given=arguments.notice_given)
     from monitor.headless import run_headless_many
     from monitor.hub import Hub
     from monitor.sinks.jsonl import JsonLinesSink
@@ -362,11 +367,18 @@ def _bench_shortcuts(arguments: argparse.Namespace) -> int:
 def _bench_speed(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if arguments.engines:
-        if arguments.soak is not None:
-            raise SettingsError("--soak does not go with --engines; leave one of them out")
+        other = "--soak" if arguments.soak is not None else "--source" if arguments.source is not None else None
+        if other is not None:
+            raise SettingsError(f"{other} does not go with --engines; leave one of them out")
         from monitor.bench.engines import run_engines
 
         return run_engines(settings, as_json=arguments.json, seconds=arguments.seconds)
+    if arguments.source is not None:
+        if arguments.soak is not None:
+            raise SettingsError("--soak does not go with --source; leave one of them out")
+        from monitor.bench.speed import run_source
+
+        return run_source(arguments.source, settings, as_json=arguments.json, seconds=arguments.seconds)
     from monitor.bench.speed import run_speed
 
     soak_s = None if arguments.soak is None else 60.0 * arguments.soak

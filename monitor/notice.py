@@ -6,11 +6,11 @@ One table of texts; what it says of keeping follows the settings. It is wording,
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from monitor.errors import SourceError
+from monitor.errors import SettingsError, SourceError
 from monitor.history.addresses import kept_address
 from monitor.settings import Settings
 
@@ -105,6 +105,16 @@ def days_text(days: float) -> str:
         hours = max(1, round(24 * days))
         return f"{hours} hour{'s'[: hours != 1]}"
     return f"{days:g} day{'s'[: days != 1]}"
+
+
+def check_notice(sources: Sequence[str], settings: Settings, *, given: bool) -> None:
+    """Where the settings require a notice, refuse to watch anybody live before it is confirmed (SettingsError)."""
+    live = [source for source in sources if watched(source) in (Watched.CALL, Watched.CAMERA)]
+    if settings.require_notice and not given and live:
+        raise SettingsError(
+            "the setting require_notice asks that the others are told first: paste what 'unmask notice' prints into "
+            "the call, then add --notice-given"
+        )
 
 
 def run_notice(source: str, settings: Settings, *, long: bool) -> int:

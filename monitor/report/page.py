@@ -25,6 +25,7 @@ from monitor.report.words import (
     PRODUCT,
     alarm_lines,
     headline,
+    missed_counts,
 )
 from monitor.types import State
 from monitor.wording import REASON_ADVICE, REASON_TEXT, STATE_MEANING, STATE_TEXT, percent
@@ -59,8 +60,13 @@ h3 { font-size: 10.5pt; margin-top: 10px; margin-bottom: 0px; }
 th { text-align: left; color: #5b6675; }
 .quiet { color: #5b6675; font-size: 8.5pt; }
 .suspect { color: #b3122c; font-weight: bold; }
+.caution { background-color: #f0f2f5; }
+.note { background-color: #fff2d0; }
 table { font-size: 8.5pt; }
 """
+
+PRINT_WIDTH = 660.0
+"""Of a drawing on an A4 page, in pixels of 1/96 inch."""
 
 Drawing = Callable[[Element, str], Element]
 """A plot and its number -> what stands in the page for it."""
@@ -91,7 +97,7 @@ def printable(report: Report) -> tuple[str, dict[str, Element]]:
 
     def picture(svg: Element, name: str) -> Element:
         drawings[name] = svg
-        return make("p", make("img", src=name, width=WIDTH, height=HEIGHT))
+        return make("p", make("img", src=name, width=PRINT_WIDTH, height=PRINT_WIDTH * HEIGHT / WIDTH))
 
     style = Element("style")
     style.text = PRINT_STYLE
@@ -171,12 +177,12 @@ def _people(report: Report, draw: Drawing) -> list[Element]:
 
 def _person(report: Report, one: ReportPerson, draw: Drawing, name: str) -> list[Element]:
     alerts = [alert for alert in report.alerts if alert.track_id == one.track_id]
-    found = [
-        make("h3", f"Person {one.track_id}: ", _state(one.state)),
-        draw(plot(one, alerts, report.duration_s, report.low), name),
-    ]
+    found = [make("h3", f"Person {one.track_id}: ", _state(one.state))]
+    if one.points or alerts:
+        found.append(draw(plot(one, alerts, report.duration_s, report.low), name))
     if one.reasons:
-        why = f"Not judged in part: {'; '.join(REASON_TEXT[reason] for reason in one.reasons[:3])}."
+        part = "Not judged in part" if one.points else "Never judged"
+        why = f"{part}: {'; '.join(REASON_TEXT[reason] for reason in one.reasons[:3])}."
         found.append(make("p", f"{why} {REASON_ADVICE[one.reasons[0]]}", class_="quiet"))
     return found
 
@@ -228,20 +234,14 @@ def _errors(report: Report) -> list[Element]:
     found += [make("p", line) for line in alarm_lines(report.detector)]
     if not report.detector.errors:
         return [*found, make("p", NO_ERRORS)]
-    header = ("Kind of forgery", "Genuine", "Forged", "AUC [95 %]", "Forged without alarm", "Genuine with alarm")
-    rows = [_error_row(row) for row in report.detector.errors]
-    return [*found, make("p", ERRORS_GROUND, class_="quiet"), _table(header, rows, numbers=(1, 2, 3, 4, 5))]
+    missed = missed_counts(report.detector)
+    header = ("Kind of forgery", "Genuine", "Forged", "AUC [95 %]", *(("No alarm on",) if missed else ()))
+    rows = [(*_error_row(row), *((missed.get(row.family, "–"),) if missed else ())) for row in report.detector.errors]
+    return [*found, make("p", ERRORS_GROUND, class_="quiet"), _table(header, rows, numbers=(1, 2, 3, 4))]
 
 
 def _error_row(row: ErrorRow) -> tuple[str, ...]:
-    return (
-        row.family,
-        str(row.n_real),
-        str(row.n_fake),
-        f"{row.auc:.2f} [{row.low:.2f}, {row.high:.2f}]",
-        "–" if row.apcer is None else f"{100 * row.apcer:.0f} %",
-        "–" if row.bpcer is None else f"{100 * row.bpcer:.0f} %",
-    )
+    return (row.family, str(row.n_real), str(row.n_fake), f"{row.auc:.2f} [{row.low:.2f}, {row.high:.2f}]")
 
 
 def _details(report: Report) -> list[tuple[str, str]]:

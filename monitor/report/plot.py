@@ -46,14 +46,14 @@ def plot(person: ReportPerson, alerts: Sequence[ReportAlert], duration_s: float,
         font_family=FONT,
         font_size=11,
     )
-    for stretch in person.not_judged:
-        add(svg, _box(x(stretch.start_s), TOP, x(stretch.end_s), TOP + PLOT, BLANK))
     for alert in alerts:
         left, right = x(alert.start_s), x(end_s if alert.end_s is None else alert.end_s)
         add(svg, _box(left, TOP, max(right, left + 2), TOP + PLOT, ALERT_GROUND))
         add(svg, _line(left, TOP, left, TOP + PLOT, ALERT, 1.5))
         at = min(left + 3, WIDTH - RIGHT - 28)
         add(svg, _text(at, TOP - 6, alert.level.lower(), "start", ALERT, weight="bold"))
+    for stretch in person.not_judged:
+        add(svg, _box(x(stretch.start_s), TOP, x(stretch.end_s), TOP + PLOT, BLANK))
     _grid(svg, x, end_s, low)
     for run in _runs(_thinned(person.points), max(person.step_s * 2.5, end_s / 300)):
         _curve(svg, run, x)
@@ -95,7 +95,7 @@ def _grid(svg: Element, x: Scale, end_s: float, low: float | None) -> None:
     for tick in range(math.floor(end_s / step_s) + 1):
         at_s = float(tick * step_s)
         add(svg, _line(x(at_s), BAND_TOP + BAND, x(at_s), BAND_TOP + BAND + 4, MUTED, 1))
-        add(svg, _text(x(at_s), BAND_TOP + BAND + 16, clock(at_s), "middle", MUTED))
+        add(svg, _text(x(at_s), BAND_TOP + BAND + 16, clock(at_s), "middle" if x(at_s) < WIDTH - 24 else "end", MUTED))
 
 
 def _curve(svg: Element, run: Sequence[PlotPoint], x: Scale) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
 
-from monitor.history.export import wall_time
 from monitor.history.records import Ending, Session, VerdictChange
 from monitor.report.document import (
     Detector,
@@ -21,6 +21,10 @@ from monitor.report.document import (
 from monitor.types import Reason, State
 from monitor.wording import LEVEL_TEXT, SEVERITY_TEXT
 
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 _ENDING_NOTE = {
     Ending.FAILED: "The session failed before its end",
     Ending.CUT_OFF: "The program ended abruptly; the last seconds may be missing",
@@ -37,9 +41,7 @@ def report_of_session(session: Session) -> Report:
     return Report(
         subject=one.source,
         kind="Live session",
-        when=wall_time(one.started_at)
-        if one.ended_at is None
-        else f"{wall_time(one.started_at)} to {wall_time(one.ended_at)}",
+        when=_when(one.started_at),
         duration_s=one.lasted_s,
         state=most_serious(tuple(person.state for person in people)),
         score_meaning="highest suspicion, smoothed over three seconds",
@@ -69,6 +71,12 @@ def report_of_session(session: Session) -> Report:
             "stay.",
         ),
     )
+
+
+def _when(at: float) -> str:
+    """'23 November 2026, 11:15 (+0000)': the month in English whatever the system's language is."""
+    moment = datetime.datetime.fromtimestamp(at, datetime.UTC).astimezone()
+    return f"{moment.day} {MONTHS[moment.month - 1]} {moment:%Y, %H:%M} ({moment:%z})"
 
 
 def _numbers(session: Session) -> list[int]:

@@ -36,9 +36,9 @@ NO_CARD = (
 )
 NO_ERRORS = "The error rates of this model were not measured."
 ERRORS_GROUND = (
-    "Recordings that the model never saw; alarms at the sensitivity that is the default. AUC: the chance that a forged "
-    "recording scores higher than a genuine one; 0.5 is guessing, 1.0 is perfect; in brackets the 95 % interval, wide "
-    "where there are few recordings."
+    "Recordings that the model never saw. AUC: the chance that a forged recording scores higher than a genuine one; "
+    "0.5 is guessing, 1.0 is perfect; in brackets the 95 % interval, wide where there are few recordings. "
+    "No alarm on: the forged recordings that were missed at the sensitivity used here."
 )
 
 
@@ -57,3 +57,12 @@ def alarm_lines(detector: Detector) -> tuple[str, ...]:
         return ()
     basis = alarm_basis(detector.card.operating_points[detector.sensitivity])
     return (f"Alerts were {basis}.", trade_off(detector.card, detector.sensitivity).missed_sentence)
+
+
+def missed_counts(detector: Detector) -> dict[str, str]:
+    """Family -> '9 of 11' forged recordings without an alarm at the sensitivity used; empty where not measured."""
+    if detector.card is None or detector.sensitivity is None:
+        return {}
+    cost = trade_off(detector.card, detector.sensitivity)
+    known = cost.families if cost.missed is None else (*cost.families, cost.missed)
+    return {one.family: f"{one.ever.count} of {one.ever.of}" for one in known}
