@@ -290,7 +290,7 @@ def _speed(snapshot: Snapshot | None, *, fresh: bool) -> str:
         return texts.speed("", None, None)
     if not fresh:
         return texts.speed(snapshot.runtime, None, None)
-    return texts.speed(snapshot.runtime, snapshot.latency_p50_ms, snapshot.latency_p95_ms)
+    return texts.speed(snapshot.runtime, snapshot.latency_p50_ms, snapshot.latency_p95_ms, snapshot.cadence_hz)
 
 
 def _action(view: SessionView) -> Action:

@@ -169,13 +169,14 @@ def closed_alert(ago_s: float, lasted_s: float) -> str:
     return f"{duration(ago_s)} ago, lasted {duration(lasted_s)}"
 
 
-def speed(runtime: str, p50_ms: float | None, p95_ms: float | None) -> str:
-    """What runs and how fast, from picture to verdict."""
+def speed(runtime: str, p50_ms: float | None, p95_ms: float | None, cadence_hz: float | None = None) -> str:
+    """What runs and how fast, from picture to verdict, and how often the video on a screen changes."""
     if not runtime:
         return "Detector not loaded yet"
+    cadence = "" if cadence_hz is None else f"\nThe video shows {cadence_hz:.0f} pictures a second"
     if p50_ms is None or p95_ms is None:
-        return runtime
-    return f"{runtime}\n{p50_ms:.0f} ms to a verdict, 95 % within {p95_ms:.0f} ms"
+        return runtime + cadence
+    return f"{runtime}\n{p50_ms:.0f} ms to a verdict, 95 % within {p95_ms:.0f} ms{cadence}"
 
 
 def runtimes(candidates: Sequence[Candidate]) -> str:

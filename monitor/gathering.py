@@ -15,7 +15,7 @@ from monitor.hub import Hub, HubSnapshot
 from monitor.merged import OVER, Merger
 from monitor.settings import Settings
 from monitor.shared import MakeSource
-from monitor.stages import open_address
+from monitor.stages import reopener
 from monitor.types import RunState, Snapshot
 
 POLL_S = 0.05
@@ -37,7 +37,7 @@ def wanted_of(uris: Sequence[str], settings: Settings, clock: Clock | None = Non
     for uri in uris:
         seen[uri] = seen.get(uri, 0) + 1
         name = uri if seen[uri] == 1 else f"{uri} ({seen[uri]})"
-        wanted.append(Wanted(name, lambda uri=uri: open_address(uri, settings, at)))  # type: ignore[misc]
+        wanted.append(Wanted(name, reopener(uri, settings, at)))
     return tuple(wanted)
 
 

@@ -95,6 +95,13 @@ def open_address(uri: str, settings: Settings, clock: Clock, region: Region | No
     return open_source(uri, clock=clock, max_frame_px=settings.max_frame_px, region=region, whep_token=token)
 
 
+def reopener(uri: str, settings: Settings, clock: Clock, region: Region | None = None) -> Callable[[], Source]:
+    """What opens an address, and the same device again after it was lost."""
+    from monitor.sources import Reopener
+
+    return Reopener(lambda address: open_address(address, settings, clock, region), uri)
+
+
 def make_perceiver(
     asset: Path, card: ModelCard, settings: Settings, *, live: bool, finder: Finder | None = None
 ) -> PerceiverLike:
@@ -208,4 +215,4 @@ def live_stages(uri: str, settings: Settings, clock: Clock, region: Region | Non
         choice = choose(card, settings.runtime, settings.threads)
         return make_inference(card, choice, settings, clock, switch=switch_over(choice, card, settings))
 
-    return Stages(lambda: open_address(uri, settings, clock, region), perceiver, inference)
+    return Stages(reopener(uri, settings, clock, region), perceiver, inference)

@@ -4,6 +4,7 @@
 
 Each run has a process of its own, so that its memory is its own. A live run plays a file at its pace of 30 frames/s
 through the live pipeline, decoding included. Every sampled frame gives a window (a hop of one frame): the hardest case.
+With a source address, that source alone is watched, as `watch` would.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import ParamSpec
 from monitor.bench.memory import MemoryUse, MemoryWatch
 from monitor.bench.tables import print_json, speed_json, speed_table
 from monitor.clock import Clock, MonotonicClock
+from monitor.errors import SourceError
 from monitor.inference import Inference
 from monitor.pipeline import Monitor
 from monitor.settings import Settings
@@ -94,6 +96,22 @@ def run_speed(settings: Settings, *, as_json: bool = False, seconds: float = 20.
             _say(f"soak for {soak_s / 60:.1f} minutes")
             runs.append(_apart(measure_live, "demo:", "soak", 1, settings, soak_s))
     report = SpeedReport(describe_machine(), tuple(runs))
+    if as_json:
+        print_json(speed_json(report))
+    else:
+        print(speed_table(report))
+    return 0
+
+
+def run_source(uri: str, settings: Settings, *, as_json: bool = False, seconds: float = 20.0) -> int:
+    """Watch one source address as `watch` would, and print the delay from capture to verdict. Raises what it failed
+    with; SourceError also where nobody could be judged in that time."""
+    _say(f"watching {uri} for {seconds:.0f} s")
+    figures = _apart(measure_live, uri, uri, 1, settings, seconds)
+    if figures.latency_p50_ms is None:
+        hint = f"'unmask watch --headless {uri}' says why"
+        raise SourceError(f"{uri}: nobody could be judged in {seconds:.0f} s; {hint}")
+    report = SpeedReport(describe_machine(), (figures,))
     if as_json:
         print_json(speed_json(report))
     else:

@@ -68,3 +68,5 @@ def test_nothing_is_claimed_of_speed_before_there_is_a_figure():
     assert texts.speed("", None, None) == "Detector not loaded yet"
     assert texts.speed("ONNX Runtime", None, None) == "ONNX Runtime"
     assert "84 ms" in texts.speed("ONNX Runtime", 84.2, 121.0)
+    assert "15 pictures a second" in texts.speed("ONNX Runtime", 84.2, 121.0, 14.9)
+    assert "15 pictures a second" in texts.speed("ONNX Runtime", None, None, 14.9)
