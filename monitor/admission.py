@@ -4,7 +4,7 @@
 
 One look is one sampled frame of one source, faces found and encoded. A source that is looked at less than `floor_hz`
 times a second cannot be judged at all, so rates fall evenly down to that and then some sources have to wait: those
-that came first keep their seats, those that came last take turns on one.
+that came first keep their seats, those that came last, and those in which nobody is seen, take turns on one.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ MOST_PATIENCE_SPANS = 320
 GROWTH = 1.1
 TURN_S = 12.0
 """Long enough for the 2 to 3 s that fill a window, and then some nine seconds of verdicts."""
+EMPTY_TURN_S = 3.0
+"""So long is looked for a face before a turn passes on."""
 LONGEST_TURN_S = 60.0
 """A turn in which an alert is open is prolonged up to this."""
 
@@ -132,7 +134,7 @@ class Budget:
 
 
 class Turns:
-    """Who has a seat. Sources are numbers, the oldest first."""
+    """Who has a seat. Sources are numbers, those first that have the better right to one."""
 
     def __init__(self, turn_s: float = TURN_S, longest_s: float = LONGEST_TURN_S) -> None:
         self._turn_s = turn_s
@@ -142,15 +144,23 @@ class Turns:
         self._current: int | None = None
         self._began_s = 0.0
 
-    def seat(self, sources: Sequence[int], seats: int, now_s: float, alarmed: Collection[int]) -> tuple[int, ...]:
-        """Who is looked at from `now_s` on. A turn goes on past its end while its source is in `alarmed`."""
+    def seat(
+        self,
+        sources: Sequence[int],
+        seats: int,
+        now_s: float,
+        alarmed: Collection[int] = (),
+        empty: Collection[int] = (),
+    ) -> tuple[int, ...]:
+        """Who is looked at from `now_s` on. A turn goes on past its end while its source is in `alarmed`, and is over
+        after `EMPTY_TURN_S` where it is in `empty`: nobody was seen in it."""
         self._seated_s = {one: self._seated_s.get(one, now_s) for one in sources}
         if len(sources) <= seats:
             self._current = None
             seated = tuple(sources)
         else:
             shared = sources[seats - 1 :]
-            if self._current not in shared or self._is_over(now_s, alarmed):
+            if self._current not in shared or self._is_over(now_s, alarmed, empty):
                 if self._current is not None and self._current in shared:
                     self._seated_s[self._current] = now_s
                 self._current = min(shared, key=lambda one: (self._seated_s[one], one))
@@ -161,6 +171,8 @@ class Turns:
             self._seated_s[one] = now_s
         return seated
 
-    def _is_over(self, now_s: float, alarmed: Collection[int]) -> bool:
-        longest_s = self._longest_s if self._current in alarmed else self._turn_s
-        return now_s - self._began_s >= longest_s
+    def _is_over(self, now_s: float, alarmed: Collection[int], empty: Collection[int]) -> bool:
+        turn_s = self._longest_s if self._current in alarmed else self._turn_s
+        if self._current in empty:
+            turn_s = min(turn_s, EMPTY_TURN_S)
+        return now_s - self._began_s >= turn_s

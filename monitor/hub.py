@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from monitor.admission import TURN_S, Budget, Span, Turns
+from monitor.admission import EMPTY_TURN_S, TURN_S, Budget, Span, Turns
 from monitor.clock import Clock, MonotonicClock
 from monitor.errors import SourceError, UnmaskError
 from monitor.pipeline import Monitor
@@ -68,6 +68,7 @@ class _Watched:
     """Since when it is looked at as often as now."""
     shed: str | None = None
     duty: float = 0.0
+    empty: bool = False
     over: bool = False
 
 
@@ -192,16 +193,29 @@ class Hub:
             self._learn({key: watched[key] for key in running}, snapshots, now_s)
         allowance = self._budget.allow(len(running))
         alarmed = {key for key in running if snapshots[key].open_alerts}
-        seated = self._turns.seat(running, allowance.seats, now_s, alarmed)
+        empty = {key for key in running if self._is_empty(watched[key], snapshots[key], now_s)}
+        running.sort(key=lambda key: (key in empty, key))
+        seated = self._turns.seat(running, allowance.seats, now_s, alarmed, empty)
         self._notice = _notice(len(seated), len(running))
         shared = len(running) - allowance.seats + 1
         for key, one in watched.items():
             if key not in running:
                 one.shed, one.duty = None, 0.0  # a source that is lost keeps its pace, and its people until they fade
+                if one.rate_hz is None:
+                    one.monitor.set_pace(None)
                 continue
             one.duty = 1.0 if key in running[: allowance.seats - 1] or shared <= 1 else 1.0 / shared
             one.shed = None if key in seated else _why_shed(allowance.seats, len(running))
             self._pace(one, allowance.rate_hz if key in seated else None, now_s)
+
+    @staticmethod
+    def _is_empty(one: _Watched, snapshot: Snapshot, now_s: float) -> bool:
+        """Whether nobody was seen when the source was last looked at for a while."""
+        if snapshot.verdicts:
+            one.empty = False
+        elif one.rate_hz is not None and now_s - one.since_s >= EMPTY_TURN_S:
+            one.empty = True
+        return one.empty
 
     def _learn(self, running: dict[int, _Watched], snapshots: dict[int, Snapshot], now_s: float) -> None:
         began_s, began_cpu_s = self._cpu[0]
@@ -232,7 +246,9 @@ def usable_cores() -> int:
 
 
 def _gives_pictures(snapshot: Snapshot) -> bool:
-    return snapshot.run_state is RunState.RUNNING
+    """A call whose camera is off, or a screen that stands still, costs nothing and takes nobody's seat."""
+    coming = any(stage.name == "capture" and stage.fps_in > 0.0 for stage in snapshot.health)
+    return snapshot.run_state is RunState.RUNNING and coming
 
 
 def _share(rate_hz: float, health: dict[str, StageHealth]) -> float:

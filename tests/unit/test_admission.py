@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from monitor.admission import (
+    EMPTY_TURN_S,
     HEADROOM,
     KEPT_UP,
     LONGEST_TURN_S,
@@ -143,6 +144,14 @@ def test_an_open_alert_prolongs_a_turn_but_not_for_ever() -> None:
     assert turns.seat((1, 2), 1, 0.0, ()) == (1,)
     assert turns.seat((1, 2), 1, TURN_S + 1.0, {1}) == (1,)
     assert turns.seat((1, 2), 1, LONGEST_TURN_S + 1.0, {1}) == (2,)
+
+
+def test_a_turn_in_which_nobody_is_seen_is_short() -> None:
+    turns = Turns()
+    assert turns.seat((1, 2), 1, 0.0) == (1,)
+    assert turns.seat((1, 2), 1, EMPTY_TURN_S - 0.1, (), {1}) == (1,)
+    assert turns.seat((2, 1), 1, EMPTY_TURN_S, (), {1}) == (2,)
+    assert turns.seat((2, 1), 1, EMPTY_TURN_S + TURN_S - 0.1, (), {1}) == (2,)
 
 
 def test_who_leaves_gives_the_seat_to_the_next() -> None:

@@ -26,6 +26,7 @@ from tests.fakes import (
     Lost,
     ScriptedSource,
     Step,
+    Wait,
     frames,
     make_inference,
     skip_where_busy,
@@ -152,6 +153,24 @@ def test_what_does_not_fit_waits_says_so_and_gets_its_turn() -> None:
             return len(seen) == 4
 
         until(hub, everybody_once)
+
+
+def test_a_camera_that_is_off_or_shows_nobody_takes_no_seat_from_somebody() -> None:
+    shared = FakeShared()
+    quiet = threading.Event()
+    with hub_of(shared, cores=1) as hub:
+        hub.add("camera off", lambda: Camera([*frames(3), Wait(quiet)]))
+        hub.add("empty room", Camera)
+        shared.perceivers[1].people = ()
+        for name in ("Ada", "Bob"):
+            hub.add(name, Camera)
+        snapshot = until(hub, lambda s: judged(s.sources[2]) and s.sources[2].duty == 1.0 and s.sources[1].duty == 0.5)
+        off, room, ada, bob = snapshot.sources
+        assert (off.shed, off.duty) == (None, 0.0)
+        assert ada.shed is None
+        assert (room.duty, bob.duty) == (0.5, 0.5)
+        shared.perceivers[1].people = (1,)
+        until(hub, lambda s: judged(s.sources[1]))
 
 
 def test_a_source_that_is_lost_before_its_turn_is_opened_again() -> None:
