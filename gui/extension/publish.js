@@ -6,7 +6,7 @@
   const MAX_PEOPLE = 16;
   const TICK_MS = 2000;
   const NAME_WAIT_MS = 3000;
-  const MUTED_MS = 3000;
+  const STILL_MS = 5000;
   const GATHER_MS = 1500;
   const RETRY_MS = [3000, 6000, 15000, 30000];
   const MAX_LONG_SIDE = 1280;
@@ -27,6 +27,30 @@
     }
   }
 
+  /** Whether a track gives pictures: a call tells by no event that somebody has turned their camera off. */
+  class Pictures {
+    constructor(track) {
+      this.count = 0;
+      this.moved_ms = -Infinity;
+      this.video = document.createElement("video");
+      this.video.muted = true;
+      this.video.srcObject = new MediaStream([track]);
+      this.video.play().catch(() => {});
+    }
+
+    /** Whether a new one came within the last seconds. */
+    come(now) {
+      const count = this.video.getVideoPlaybackQuality().totalVideoFrames;
+      if (count > this.count) this.moved_ms = now;
+      this.count = count;
+      return now - this.moved_ms < STILL_MS;
+    }
+
+    close() {
+      this.video.srcObject = null;
+    }
+  }
+
   class Participant {
     constructor(track) {
       this.track = track;
@@ -34,7 +58,8 @@
       this.fallback = `Person ${counter}`;
       this.seen_ms = null;
       this.other = null;
-      this.muted_ms = null;
+      this.pictures = null;
+      this.shown = false;
       this.failures = 0;
       this.retry_ms = 0;
       this.link = null;
@@ -45,22 +70,26 @@
     get state() {
       if (this.link?.ready) return "sent";
       if (this.trouble) return "trouble";
-      return this.track.muted ? "no picture" : "starting";
+      return this.shown ? "starting" : "no picture";
     }
 
     /** Bring what is published into line with what there is: called at every change, and every two seconds. */
     update() {
       const now = performance.now();
       if (this.track.readyState === "ended") {
-        this.stop();
+        this.leave();
         people.delete(this.track.id);
         return;
       }
-      this.muted_ms = this.track.muted ? (this.muted_ms ?? now) : null;
-      const pictures = this.muted_ms === null || (this.link && now - this.muted_ms < MUTED_MS);
-      if (!on || !pictures) {
+      if (!on) {
+        this.leave();
+        return;
+      }
+      this.pictures ??= new Pictures(this.track);
+      this.shown = this.pictures.come(now);
+      if (!this.shown) {
         this.stop();
-        if (!on) this.forgive();
+        this.seen_ms = null;
         return;
       }
       this.seen_ms ??= now;
@@ -93,7 +122,13 @@
       this.failures += 1;
     }
 
-    forgive() {
+    /** Nothing of this person is read any more, and no failure is remembered. */
+    leave() {
+      this.stop();
+      this.pictures?.close();
+      this.pictures = null;
+      this.shown = false;
+      this.seen_ms = null;
       this.failures = 0;
       this.retry_ms = 0;
       this.trouble = null;
@@ -211,7 +246,7 @@
     on = false;
     clearInterval(timer);
     document.removeEventListener("unmask-track", hear);
-    for (const person of people.values()) person.stop();
+    for (const person of people.values()) person.leave();
     people.clear();
   }
 
@@ -226,7 +261,7 @@
 
   document.addEventListener("unmask-track", hear);
   addEventListener("pagehide", () => {
-    for (const person of people.values()) person.stop();
+    for (const person of people.values()) person.leave();
   });
   chrome.runtime.onMessage.addListener((message, sender) => {
     if (sender.id === chrome.runtime.id && message?.kind === "switch") switchTo(message.on === true);

@@ -222,7 +222,9 @@ class Chromium:
         while time.monotonic() < deadline:
             async for target in self.targets("service_worker"):
                 if target["url"].startswith("chrome-extension://"):
-                    return await self.attach(target["targetId"])
+                    worker = await self.attach(target["targetId"])
+                    await worker.until("typeof chrome === 'object' && 'storage' in chrome")
+                    return worker
             await asyncio.sleep(0.1)
         raise TimeoutError("the extension was not loaded")
 
