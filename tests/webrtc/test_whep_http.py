@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import ipaddress
+import os
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -250,7 +254,8 @@ def _self_signed(folder: Path) -> ssl.SSLContext:
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
-    certificate = builder.sign(key, hashes.SHA256())
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = builder.add_extension(here, critical=False).sign(key, hashes.SHA256())
     (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     (folder / "key.pem").write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -270,6 +275,48 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_before_the_token_is_se
     with pytest.raises(SourceError, match="certificate is not valid"):
         post(handler, token=TOKEN, tls=_self_signed(tmp_path))
     assert reached == []
+
+
+CHILD = """
+import asyncio, sys
+from monitor.webrtc.whep_http import WhepHttp
+
+async def work():
+    async with WhepHttp(sys.argv[1], "secret-token-1234") as http:
+        print((await http.subscribe("v=0 offer")).kind.value)
+
+asyncio.run(work())
+"""
+
+
+def test_a_certificate_of_an_authority_that_the_machine_trusts_is_taken(tmp_path: Path) -> None:
+    """In a process of its own: the authorities are read once, when it starts (SSL_CERT_FILE names more of them)."""
+    tokens: list[str | None] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        tokens.append(request.headers.get("Authorization"))
+        return created()
+
+    async def serve() -> web.AppRunner:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handler)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=_self_signed(tmp_path)).start()
+        return runner
+
+    loop = LoopThread("unmask-test-http")
+    try:
+        runner = loop.run(serve(), 30.0)
+        url = f"https://127.0.0.1:{runner.addresses[0][1]}/live"
+        environment = {**os.environ, "SSL_CERT_FILE": str(tmp_path / "cert.pem")}
+        command = [sys.executable, "-c", CHILD, url]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        loop.run(runner.cleanup(), 30.0)
+    finally:
+        loop.close()
+    assert (done.stdout, done.returncode) == ("answer\n", 0), done.stderr
+    assert tokens == ["Bearer secret-token-1234"]
 
 
 def test_encryption_is_not_given_up_on_the_way() -> None:
