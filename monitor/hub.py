@@ -259,7 +259,8 @@ def _share(rate_hz: float, health: dict[str, StageHealth]) -> float:
 
 def _why_shed(seats: int, count: int) -> str:
     fixed = seats - 1
-    turns = f"this one takes turns of {TURN_S:g} s with {count - fixed - 1} others"
+    others = count - fixed - 1
+    turns = f"this one takes turns of {TURN_S:g} s with {others} other{'s'[: others != 1]}"
     return f"not judged for now: this computer can judge {seats} of {count} sources at once, and {turns}"
 
 
