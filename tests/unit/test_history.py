@@ -15,11 +15,13 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
+from monitor.clock import MonotonicClock
+from monitor.headless import run_headless
 from monitor.history import database, writer
 from monitor.history.addresses import kept_address, kept_title
 from monitor.history.database import MIGRATIONS, DamagedError, HistoryError, history_path, key_path, open_database
 from monitor.history.faces import face_key, seal, unseal
-from monitor.history.recorded import RecordedMonitor, recorded
+from monitor.history.recorded import RecordedMonitor, recorded, recorded_gathering
 from monitor.history.recorder import SessionRecorder
 from monitor.history.records import (
     AlertRecord,
@@ -38,6 +40,8 @@ from monitor.history.rows import Bounds, SessionRows
 from monitor.history.store import History, delete_everything, open_history
 from monitor.history.upkeep import DAY_S, Retention
 from monitor.history.writer import HistoryWriter, Keeping
+from monitor.hub import HubSnapshot
+from monitor.pipeline import Monitor
 from monitor.settings import Settings
 from monitor.types import (
     Alert,
@@ -54,6 +58,7 @@ from monitor.types import (
     UInt8Array,
     Verdict,
 )
+from tests.fakes import FakeDetector, ScriptedSource, frames, make_stages
 
 NOW = 1_790_000_000.0
 S = 1_000_000_000
@@ -717,3 +722,35 @@ def test_a_history_that_does_not_work_is_said_where_the_monitor_has_nothing_to_s
     monitor.stop()
     assert inner.stopped == 1
     assert replace(inner.snapshot(), message=None).verdicts
+
+
+def test_a_run_without_a_window_is_kept() -> None:
+    settings = Settings(history=True)
+    source = ScriptedSource(frames(90), clock=MonotonicClock(), pace_s=1 / 30)
+    stages = make_stages(source, detector=FakeDetector(default_logit=4.0))
+    run_headless(recorded(Monitor("demo:", settings, stages=stages), "demo:", settings), lambda _event: None)
+    with the_history() as history:
+        (summary,) = history.sessions()
+        session = history.session(summary.session_id)
+    assert (summary.ending, summary.kind, summary.people) == (Ending.ENDED, "demo", 1)
+    assert summary.model_id == "fake-1"
+    assert session.verdicts[0].track_id == 1
+
+
+class ScriptedGathering(ScriptedMonitor):
+    def states(self) -> HubSnapshot:
+        return HubSnapshot((), "a shortage")
+
+
+def test_several_sources_are_kept_as_one_session() -> None:
+    inner = ScriptedGathering()
+    assert recorded_gathering(inner, ["webcam:0"], Settings()) is inner
+    gathering = recorded_gathering(inner, ["webcam:0", "whep:https://host/SECRET"], Settings(history=True))
+    gathering.start()
+    for _ in range(30):
+        assert gathering.states().notice == "a shortage"
+    gathering.stop()
+    with the_history() as history:
+        (summary,) = history.sessions()
+    assert summary.source == "webcam:0, whep:https://host/..."
+    assert summary.people == 1
