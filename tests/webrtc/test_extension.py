@@ -118,17 +118,21 @@ async def pair(browser: Chromium, site: FakeWhip, endpoint: str, token: str, *, 
 
 
 @contextlib.asynccontextmanager
-async def call(folder: Path, camera: Path, endpoint: str, token: str, *, on: bool = True) -> AsyncIterator[Call]:
-    async with (
-        FakeWhip(CALLS) as site,
-        Chromium(folder, camera=camera, extension=EXTENSION) as browser,
-    ):
-        worker = await pair(browser, site, endpoint, token, on=on)
-        grace = await browser.open(f"{site.origin}/call.html?me=Grace&with=Ada&camera=1&calls=1")
-        await grace.until("!!window.sender")
-        ada = await browser.open(f"{site.origin}/call.html?me=Ada&with=Grace")
-        await ada.until("document.getElementById('remote').videoWidth > 0")
-        yield Call(browser, worker, site, ada, grace)
+async def call(folder: Path, camera: Path, endpoint: str, token: str, *, public: bool = False) -> AsyncIterator[Call]:
+    """`public` makes the browser take the call page for one of the Internet, which may not reach this machine."""
+    async with FakeWhip(CALLS) as site:
+        flags = [f"--ip-address-space-overrides=127.0.0.1:{site.port}=public"] if public else []
+        async with Chromium(folder, camera=camera, extension=EXTENSION, flags=flags) as browser:
+            yield await talk(browser, site, endpoint, token)
+
+
+async def talk(browser: Chromium, site: FakeWhip, endpoint: str, token: str) -> Call:
+    worker = await pair(browser, site, endpoint, token)
+    grace = await browser.open(f"{site.origin}/call.html?me=Grace&with=Ada&camera=1&calls=1")
+    await grace.until("!!window.sender")
+    ada = await browser.open(f"{site.origin}/call.html?me=Ada&with=Grace")
+    await ada.until("document.getElementById('remote').videoWidth > 0")
+    return Call(browser, worker, site, ada, grace)
 
 
 @pytest.mark.slow
@@ -267,36 +271,39 @@ def test_the_constructor_stays_the_browsers(tmp_path: Path, camera: Path) -> Non
 
 def test_only_call_pages_and_our_own_pages_are_heard(tmp_path: Path) -> None:
     async def scene() -> None:
-        async with FakeWhip() as server, FakeWhip(CALLS) as site:
-            async with Chromium(tmp_path, extension=EXTENSION) as browser:
-                worker = await pair(browser, site, server.origin, TOKEN)
-                options = await browser.open(await worker.evaluate("chrome.runtime.getURL('options.html')"))
-                rules = """import('./settings.js').then(
-                    ({allowed}) => PAGES.map(page => allowed(page, ['https://own.example'])))"""
-                pages = {
-                    "https://meet.google.com/abc-defg-hij": True,
-                    "https://meet.google.com.evil.example/": False,
-                    "http://meet.google.com/abc": False,
-                    "https://us05web.zoom.us/wc/123/join": True,
-                    "https://us05web.zoom.us/profile": False,
-                    "https://evilzoom.us/wc/1": False,
-                    "https://own.example/room": True,
-                    "https://own.example:8443/room": False,
-                    "about:blank": False,
-                    "": False,
-                }
-                assert await options.evaluate(rules.replace("PAGES", json.dumps(list(pages)))) == list(pages.values())
-                # The options page is ours, but no call page: it may ask for the status and for nothing else.
-                send = """Promise.race([chrome.runtime.sendMessage(WHAT),
-                    new Promise(done => setTimeout(done, 1000, null))]).catch(() => null)"""
-                offer = send.replace("WHAT", "{kind: 'offer', sdp: 'v=0', name: 'x'}")
-                assert await options.evaluate(offer) is None
-                assert (await options.evaluate(send.replace("WHAT", "{kind: 'status'}")))["trouble"] is None
-                assert [path for _, path, _ in server.requests] == ["/api/status"]
-                # A page outside the list is left as it was.
-                page = await browser.open(f"{server.origin}/")
-                assert "RTCPeerConnection" in await page.evaluate("Function.prototype.toString.call(RTCPeerConnection)")
-                assert await page.evaluate("typeof chrome?.runtime?.sendMessage") == "undefined"
+        async with (
+            FakeWhip() as server,
+            FakeWhip(CALLS) as site,
+            Chromium(tmp_path, extension=EXTENSION) as browser,
+        ):
+            worker = await pair(browser, site, server.origin, TOKEN)
+            options = await browser.open(await worker.evaluate("chrome.runtime.getURL('options.html')"))
+            rules = """import('./settings.js').then(
+                ({allowed}) => PAGES.map(page => allowed(page, ['https://own.example'])))"""
+            pages = {
+                "https://meet.google.com/abc-defg-hij": True,
+                "https://meet.google.com.evil.example/": False,
+                "http://meet.google.com/abc": False,
+                "https://us05web.zoom.us/wc/123/join": True,
+                "https://us05web.zoom.us/profile": False,
+                "https://evilzoom.us/wc/1": False,
+                "https://own.example/room": True,
+                "https://own.example:8443/room": False,
+                "about:blank": False,
+                "": False,
+            }
+            assert await options.evaluate(rules.replace("PAGES", json.dumps(list(pages)))) == list(pages.values())
+            # The options page is ours, but no call page: it may ask for the status and for nothing else.
+            send = """Promise.race([chrome.runtime.sendMessage(WHAT),
+                new Promise(done => setTimeout(done, 1000, null))]).catch(() => null)"""
+            offer = send.replace("WHAT", "{kind: 'offer', sdp: 'v=0', name: 'x'}")
+            assert await options.evaluate(offer) is None
+            assert (await options.evaluate(send.replace("WHAT", "{kind: 'status'}")))["trouble"] is None
+            assert [path for _, path, _ in server.requests] == ["/api/status"]
+            # A page outside the list is left as it was.
+            page = await browser.open(f"{server.origin}/")
+            assert "RTCPeerConnection" in await page.evaluate("Function.prototype.toString.call(RTCPeerConnection)")
+            assert await page.evaluate("typeof chrome?.runtime?.sendMessage") == "undefined"
 
     asyncio.run(scene())
 
@@ -389,7 +396,9 @@ def test_the_real_server_gets_the_call(serving: Callable[..., Serving], tmp_path
 
     async def scene() -> list[int]:
         url = endpoint.server.url.rstrip("/")
-        async with call(tmp_path, camera, url, endpoint.server.token) as here:
+        async with call(tmp_path, camera, url, endpoint.server.token, public=True) as here:
+            refused = f"fetch('{url}/healthz', {{mode: 'no-cors'}}).then(() => false, () => true)"
+            assert await here.ada.evaluate(refused), "the page itself must not reach the endpoint"
             await eventually(lambda: endpoint.told.came, 30)
             name, _, receiver = endpoint.told.came[0]
             assert name == "Grace"
