@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 
 import engines.card
 from engines.card import FoundRow, load_card, write_card
+from monitor.batch import BatchOptions, run_batch
 from monitor.cli import main
 from monitor.errors import SettingsError
 from monitor.history.records import (
@@ -413,3 +415,13 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be written"):
         write_html(report_of_session(session()), tmp_path / "no" / "where.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_analyze_writes_the_same_report_beside_its_lines(tmp_path: Path) -> None:
+    out, lines = tmp_path / "report.html", io.StringIO()
+    options = BatchOptions(html=out)
+    assert run_batch(["clip.mp4"], lambda _file, _progress: analyse(frames(150)), options, lines, io.StringIO()) == 0
+    assert "clip.mp4: " in lines.getvalue()
+    text = Tags(out.read_text()).text
+    assert "Analysis of a recording" in text
+    assert "clip.mp4" in text
