@@ -66,6 +66,33 @@ def private_bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @contextmanager
+def logind(locked: Callable[[], bool]) -> Iterator[None]:
+    """systemd-logind on the bus that DBUS_SYSTEM_BUS_ADDRESS names; it says whether the session is locked."""
+    connection = open_dbus_connection("SYSTEM")
+    connection.send_and_get_reply(message_bus.RequestName("org.freedesktop.login1"))
+    stop = threading.Event()
+
+    def serve() -> None:
+        while not stop.is_set():
+            try:
+                message = connection.receive(timeout=0.05)
+            except TimeoutError:
+                continue
+            if message.header.message_type is MessageType.method_call:
+                assert message.body[1] == "LockedHint"
+                connection.send(new_method_return(message, "v", (("b", locked()),)))
+
+    thread = threading.Thread(target=serve, name="fake-logind", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
+        connection.close()
+
+
+@contextmanager
 def portal(script: Script) -> Iterator[None]:
     """The portal on the bus that DBUS_SESSION_BUS_ADDRESS names."""
     connection = open_dbus_connection("SESSION", enable_fds=True)

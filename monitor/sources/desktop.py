@@ -140,8 +140,8 @@ def screen_trouble(platform: str, environment: Mapping[str, str]) -> str | None:
         return None
     if on_wayland(environment):
         return (
-            "screen: this is a Wayland session, which does not let programs see the screen; log in with "
-            "'on Xorg' chosen at the login screen, or use webcam: or file:"
+            "screen: this is a Wayland session, which does not let programs see the screen by themselves; use portal: "
+            "and choose in the desktop's dialog, or log in with 'on Xorg' chosen"
         )
     return "screen: there is no display (DISPLAY is not set); start unmask inside a desktop session"
 
@@ -162,8 +162,8 @@ def _macos_allows() -> bool:
 BLACK = {
     "darwin": "screen: macOS does not let this program see the screen; allow this terminal in System Settings > "
     "Privacy & Security > Screen & System Audio Recording, then start it again",
-    "wayland": "screen: the picture is black, as it is under Wayland; log in with 'on Xorg' chosen at the login "
-    "screen, or use webcam: or file:",
+    "wayland": "screen: the picture is black, as it is under Wayland; use portal: and choose in the desktop's dialog, "
+    "or log in with 'on Xorg' chosen",
     "other": "screen: the whole picture is black; switch the monitor on, unlock the screen and try again",
 }
 

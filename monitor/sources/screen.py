@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from monitor.clock import Clock
 from monitor.errors import SourceError
 from monitor.sources.address import ScreenAddress
-from monitor.sources.desktop import Desktop, MssDesktop, Rect, Shot, black_screen_error
+from monitor.sources.desktop import Desktop, MssDesktop, Rect, Shot, black_screen_error, on_wayland
 from monitor.sources.geometry import FrameFit, Region
 from monitor.sources.live import LiveSource
 from monitor.sources.polling import Look, PollingCapture
@@ -30,7 +30,8 @@ OWN_MARGIN_PX = 2
 GREY = 128
 TOLD_SHARE = 0.005
 """Share of the picture that unmask's own window must cover to be told of."""
-LOCKED = "the screen is locked; unlock it to go on"
+LOCKED = "the screen is locked or its saver is on; unlock it to go on"
+ONLY_X11 = "In this Wayland session only older (X11) programs are in this picture; portal: shows all of them."
 
 
 def choose_rect(address: ScreenAddress, monitors: Sequence[Rect], region: Region | None = None) -> tuple[Rect, Rect]:
@@ -104,6 +105,7 @@ def open_screen(
         title=f"Screen {rect.width} x {rect.height} at {rect.left},{rect.top}",
         width_px=plan.width_px,
         height_px=plan.height_px,
+        notice=ONLY_X11 if platform == "linux" and on_wayland(environment) else None,
     )
     return LiveSource(info, PollingCapture(open_eye, size_fit, clock), clock=clock)
 
@@ -156,7 +158,7 @@ class ScreenEye:
             return Look(None, str(self._black))
         remark = self._cut_out(shot, {*self._own_before, *own, *own_after})
         self._own_before = own_after
-        return Look(shot, remark=remark)
+        return Look(shot, remark=remark or self._beyond())
 
     def close(self) -> None:
         self._desktop.close()
@@ -164,6 +166,15 @@ class ScreenEye:
             self._surroundings.close()
 
     # ------------------------------------------------------------------------------------------
+
+    def _beyond(self) -> str | None:
+        """What to tell of a region that reaches beyond the screen."""
+        if self._address.region_px is None or self._region is not None:
+            return None
+        _, _, width, height = self._address.region_px
+        if (width, height) == (self._rect.width, self._rect.height):
+            return None
+        return f"only {self._rect.width} x {self._rect.height} of the {width} x {height} pixels lie on the screen"
 
     def _is_locked(self, now_ns: int) -> bool:
         if self._surroundings is not None and now_ns - self._lock_ns >= LOCK_EVERY_S * 1e9:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from monitor.errors import SourceError
 from monitor.sources.desktop import Rect, Shot
+from monitor.sources.locked import LoginSession
 from monitor.sources.windows import MAX_WINDOWS, Window, WindowState, clean_title
 from monitor.sources.xcb_image import XcbImages
 
@@ -47,6 +48,7 @@ class X11Windows:
         with self._alive():
             self._display: Any = display.Display()
         self._display.set_error_handler(lambda *_: None)
+        self._login = LoginSession()
         self._images: XcbImages | None = None
         self._redirected: set[int] = set()
         self._pids: dict[int, int | None] = {}
@@ -97,6 +99,8 @@ class X11Windows:
             return [place for place in places if place is not None]
 
     def locked(self) -> bool:
+        if self._login.locked():
+            return True
         if not self._has_saver:
             return False
         with self._alive():
@@ -104,6 +108,7 @@ class X11Windows:
             return info is not None and info.state == _SAVER_ON
 
     def close(self) -> None:
+        self._login.close()
         if self._images is not None:
             self._images.close()
             self._images = None

@@ -20,11 +20,12 @@ from monitor.errors import SourceError
 from monitor.sources import list_sources, parse_address
 from monitor.sources.address import PortalAddress
 from monitor.sources.desktop import Shot
+from monitor.sources.locked import LoginSession
 from monitor.sources.pipewire import LIBRARY, PipeWireStream, load_library
 from monitor.sources.portal import PortalSession, open_portal, read_token, token_path, write_token
 from monitor.sources.spa_pod import VideoFormat, crop_offer, format_offer, read_format
 from monitor.types import SourceKind
-from tests.fake_portal import Script, portal, private_bus
+from tests.fake_portal import Script, logind, portal, private_bus
 
 
 class FakeStream:
@@ -157,6 +158,29 @@ def test_a_token_that_is_none(tmp_path: Path) -> None:
         assert read_token() is None
     write_token("a1b2-c3")
     assert read_token() == "a1b2-c3"
+
+
+# ------------------------------------------------------------------------------------------- the lock
+
+
+def test_the_login_manager_says_whether_the_screen_is_locked(bus: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus)
+    locked = [False]
+    with logind(lambda: locked[0]):
+        session = LoginSession()
+        assert not session.locked()
+        locked[0] = True
+        assert session.locked()
+        session.close()
+        assert not session.locked()
+
+
+def test_without_a_login_manager_nothing_is_locked(bus: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus)
+    session = LoginSession()
+    assert not session.locked()
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent")
+    assert not LoginSession().locked()
 
 
 # ------------------------------------------------------------------------------------------- the format

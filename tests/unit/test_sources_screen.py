@@ -20,7 +20,7 @@ from monitor.sources.address import ScreenAddress
 from monitor.sources.desktop import MssDesktop, Rect, Shot, screen_trouble
 from monitor.sources.geometry import FrameFit
 from monitor.sources.screen import choose_rect, open_screen
-from monitor.sources.windows import Window, WindowState
+from monitor.sources.windows import Window, WindowState, open_window_system
 from monitor.types import SourceKind
 from tests.x_server import player
 from tests.x_server import x_server as xvfb
@@ -253,6 +253,48 @@ def test_a_window_of_unmask_beside_the_region_is_not_told() -> None:
     frames.close()
 
 
+def test_a_picture_of_more_pixels_than_points_is_cut_out_at_its_own_scale() -> None:
+    """A display of two pixels a point (macOS): the rectangle is in points, the picture in pixels."""
+
+    class Retina(FakeDesktop):
+        def grab(self, rect: Rect) -> Shot:
+            one = super().grab(rect)
+            return Shot(bytearray(one.pixels().repeat(2, 0).repeat(2, 1).tobytes()), 2 * one.width, 2 * one.height)
+
+    surroundings = FakeSurroundings()
+    surroundings.own = [Rect(20, 10, 30, 20)]
+    source = open_fake(Retina(), surroundings=surroundings)
+    assert (source.info.width_px, source.info.height_px) == (160, 120)
+    frames = source.frames()
+    image = next(frames).image
+    frames.close()
+    assert image.shape == (120, 160, 3)
+    assert (image[20:60, 40:100] == 128).all()
+    assert (image[:15] == 50).all()
+    assert (image[66:] == 50).all()
+
+
+def test_a_region_beyond_the_screen_is_told() -> None:
+    source = open_fake(FakeDesktop(), ScreenAddress(region_px=(50, 40, 100, 100)))
+    frames = source.frames()
+    assert next(frames).image.shape == (20, 30, 3)
+    assert source.standing.remark == "only 30 x 20 of the 100 x 100 pixels lie on the screen"
+    frames.close()
+
+
+def test_x11_under_wayland_says_what_is_missing() -> None:
+    source = open_screen(
+        ScreenAddress(),
+        clock=MonotonicClock(),
+        desktop=FakeDesktop(),
+        surroundings=FakeSurroundings(),
+        platform="linux",
+        environment={"DISPLAY": ":0", "WAYLAND_DISPLAY": "wayland-0"},
+    )
+    source.close()
+    assert "portal:" in (source.info.notice or "")
+
+
 @pytest.mark.parametrize("what", ["locked", "black"])
 def test_a_locked_or_black_screen_is_told_and_waited_out(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("monitor.sources.screen.LOCK_EVERY_S", 0.0)
@@ -439,6 +481,22 @@ def test_a_region_of_a_real_x_screen_that_stands_still(painted: str) -> None:
     assert taken[0].image.shape == (150, 100, 3)
     assert (taken[0].image == (255, 0, 0)).all()
     assert (taken[1].media_ns - taken[0].media_ns) / 1e9 > 0.23
+
+
+def test_a_saver_on_a_real_x_screen_is_told(x_server: str) -> None:
+    from Xlib import X, display
+
+    system = open_window_system("linux")
+    assert not system.locked()
+    other = display.Display(x_server)
+    other.force_screen_saver(X.ScreenSaverActive)
+    other.sync()
+    assert system.locked()
+    other.force_screen_saver(X.ScreenSaverReset)
+    other.sync()
+    assert not system.locked()
+    other.close()
+    system.close()
 
 
 def test_an_empty_x_screen_is_black(x_server: str) -> None:
