@@ -80,7 +80,8 @@ class SessionRecorder:
             self._flush_score(track_id)
         state, message = self._last
         ending = {RunState.ENDED: Ending.ENDED, RunState.FAILED: Ending.FAILED}.get(state, Ending.STOPPED)
-        return SessionEnd(self._now(), ending, message if ending is Ending.FAILED else None, 0)
+        said = kept_title(message) if ending is Ending.FAILED and message is not None else None
+        return SessionEnd(self._now(), ending, said, 0)
 
     def _at_s(self, at_ns: int) -> float:
         return 0.0 if self._began_ns is None else max(0.0, (at_ns - self._began_ns) / 1e9)

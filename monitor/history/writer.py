@@ -111,7 +111,7 @@ class HistoryWriter:
         except queue.Full:
             self._lose(1)
 
-    def close(self, end: SessionEnd, timeout_s: float = 4.0) -> bool:
+    def close(self, end: SessionEnd, timeout_s: float = 2.5) -> bool:
         """Write what waits and the end of the session; False where that was not done in time."""
         self._end = end
         self._closing.set()
@@ -163,7 +163,20 @@ class HistoryWriter:
             self._close_database()
             self._fail(f"the history failed ({type(error).__name__}: {error})")
             self._lose(len(batch))
+        else:
+            self._tend()
         return True
+
+    def _tend(self) -> None:
+        """The upkeep, now and then. What another process hinders is done the next time."""
+        now = self._now()
+        if self._database is None or now - self._tended_at < TEND_EVERY_S:
+            return
+        self._tended_at = now
+        try:
+            tend(self._database, self._keeping.retention, now)
+        except sqlite3.Error:
+            log.debug("the upkeep of the history was put off", exc_info=True)
 
     def _transact_on_a_sound_file(self, batch: list[Record]) -> None:
         """A damaged file is put aside, and the batch goes to a new one. Raises HistoryError."""
@@ -188,9 +201,6 @@ class HistoryWriter:
             self._lose(lost)
             with self._lock:
                 self._problem = None
-            if self._now() - self._tended_at > TEND_EVERY_S:
-                self._tended_at = self._now()
-                tend(database, self._keeping.retention, self._now())
         except sqlite3.Error as error:
             raise history_error(error, self._path) from error
 

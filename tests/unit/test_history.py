@@ -586,6 +586,32 @@ def test_a_recording_whose_session_was_deleted_keeps_no_more(
         history.close()
 
 
+def test_an_upkeep_that_is_hindered_keeps_nothing_twice(
+    make_writer: Callable[..., HistoryWriter], told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hindered(*_: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(writer, "tend", hindered)
+    keep(make_writer, VerdictChange(1.0, 1, State.NO_SIGN, 0.1))
+    assert told == []
+    with the_history() as history:
+        assert len(history.session(1).verdicts) == 1
+
+
+def test_two_programs_record_at_the_same_time(make_writer: Callable[..., HistoryWriter], told: list[str]) -> None:
+    both = [make_writer(session=start(key)) for key in ("one", "two")]
+    for second in range(300):
+        for one in both:
+            one.put(VerdictChange(float(second), 1, State.NO_SIGN, 0.1))
+        if second % 50 == 0:
+            time.sleep(0.02)
+    assert all(one.close(END, timeout_s=30) for one in both)
+    assert told == []
+    with the_history() as history:
+        assert [len(history.session(one.session_id).verdicts) for one in history.sessions()] == [300, 300]
+
+
 # ------------------------------------------------------------------------------------ the recorder
 
 
