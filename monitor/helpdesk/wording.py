@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from monitor.helpdesk.challenge_types import Drawn, Kind, Limit, Outcome, Why
+from monitor.helpdesk.light_types import LightWhy
 
 ACCUSING = (
     "fraud", "fake", "forg", "impost", "imperson", "liar", "lying", "cheat", "attack", "crim", "guilt", "decei",
@@ -95,6 +96,36 @@ WHY_TEXT: Mapping[Why, str] = MappingProxyType(
         Why.NOT_MEASURED: "What this needs was not measured in this call.",
     }
 )
+
+LIGHT_WARNING = (
+    "Your screen will slowly change its colour for about {seconds} seconds. The changes are soft and slower than three "
+    "a second, and their brightness stays nearly the same. If changing light is not good for you, choose 'No changing "
+    "colours': nothing speaks against you for it."
+)
+"""For the caller, before the light probe; it begins only when they say so."""
+
+LIGHT_TEXT: Mapping[LightWhy, str] = MappingProxyType(
+    {
+        LightWhy.FOLLOWS: "The colour of the face followed the screen, together with what is around it.",
+        LightWhy.FACE_DOES_NOT_FOLLOW: "What is around the face followed the screen; the face itself did not.",
+        LightWhy.FACE_LATER_THAN_NECK: "The colour of the face followed the screen at another time than the neck.",
+        LightWhy.FACE_UNLIKE_NECK: "The colour of the face followed the screen much more, or much less, than the neck.",
+        LightWhy.LATE: "The colour followed the screen later than the connection explains.",
+        LightWhy.NOT_SEEN: "The face was not in view for long enough.",
+        LightWhy.RATE_TOO_LOW: "Too few pictures arrive each second.",
+        LightWhy.TOO_DARK: "The picture is too dark.",
+        LightWhy.GLARE: "Parts of the face are too bright to be measured; glasses or a lamp may do this.",
+        LightWhy.WHITE_BALANCE: "The camera keeps changing its colours by itself.",
+        LightWhy.CODEC: "The connection leaves out so much colour that nothing can be measured.",
+        LightWhy.SMALL_SCREEN: "The screen is too small, or too far away, to light the face.",
+        LightWhy.DAYLIGHT: "The light in the room is too strong for the screen to be seen on the face.",
+        LightWhy.ONLY_FACE: "The face followed the screen, but there is nothing around it to compare with.",
+        LightWhy.SMEARED: "The colour followed the screen too softly to be timed.",
+        LightWhy.UNSURE: "The colour followed the screen too weakly to be sure.",
+        LightWhy.DECLINED: "The caller asked for no changing light. That is all it says.",
+    }
+)
+"""What the light probe showed."""
 
 ADVICE: Mapping[Outcome, str] = MappingProxyType(
     {
