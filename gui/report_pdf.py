@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from monitor.report.page import printable
 from monitor.report.words import PRODUCT, headline
 
 if TYPE_CHECKING:
-    from PyQt6.QtGui import QGuiApplication, QImage
+    from PyQt6.QtGui import QGuiApplication, QImage, QTextBlock, QTextDocument
 
 DPI = 300
 MARGIN_MM = 16.0
@@ -60,7 +61,37 @@ def _print(report: Report, path: Path) -> None:
     document.setHtml(html)
     area = writer.pageLayout().paintRectPixels(DPI)
     document.setPageSize(QSizeF(area.width(), area.height()))
+    _keep_headings(document)
     document.print(writer)
+
+
+def _keep_headings(document: QTextDocument) -> None:
+    """Begin a new page before every heading that would stand alone at the end of one."""
+    from PyQt6.QtGui import QTextCursor, QTextFormat
+
+    height = document.pageSize().height()
+    block = document.begin()
+    while block.isValid():
+        following = block.next()
+        if (
+            block.blockFormat().headingLevel()
+            and following.isValid()
+            and _page(block, height) < _page(following, height)
+        ):
+            before = block.blockFormat()
+            before.setPageBreakPolicy(QTextFormat.PageBreakFlag.PageBreak_AlwaysBefore)
+            QTextCursor(block).setBlockFormat(before)
+        block = following
+
+
+def _page(block: QTextBlock, height: float) -> int:
+    """The page on which the first line of the block ends."""
+    document, layout = block.document(), block.layout()
+    if document is not None:
+        document.pageCount()  # Qt lays text out only when it is asked for something that depends on it.
+    if layout is None or layout.lineCount() == 0:
+        return -1
+    return math.floor((layout.position().y() + layout.lineAt(0).rect().bottom() - 1.0) / height)
 
 
 def _picture(svg: str) -> QImage:

@@ -42,8 +42,8 @@ p { margin: 6px 0; }
 .caution { background: #f3f5f8; border-left: 4px solid #5b6675; padding: 10px 14px; margin: 16px 0; }
 .note { background: #fff5dd; border-left: 4px solid #9a6b00; padding: 10px 14px; margin: 16px 0; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; margin: 8px 0; }
-th { text-align: left; font-weight: 600; color: #5b6675; border-bottom: 1px solid #aab3bf; padding: 4px 10px 4px 0; }
-td { vertical-align: top; border-bottom: 1px solid #e4e8ed; padding: 5px 10px 5px 0; overflow-wrap: anywhere; }
+th { text-align: left; font-weight: 600; color: #5b6675; border-bottom: 1px solid #aab3bf; padding: 4px 16px 4px 0; }
+td { vertical-align: top; border-bottom: 1px solid #e4e8ed; padding: 5px 16px 5px 0; overflow-wrap: anywhere; }
 .number { text-align: right; white-space: nowrap; }
 .suspect { color: #b3122c; font-weight: 700; }
 svg { max-width: 100%; height: auto; display: block; margin: 6px 0; }
@@ -104,7 +104,7 @@ def printable(report: Report) -> tuple[str, dict[str, Element]]:
     tree = make("html", make("head", style), make("body", *body(report, picture)))
     for table in tree.iter("table"):
         table.set("width", "100%")
-        table.set("cellpadding", "3")
+        table.set("cellpadding", "4")
     return to_html(tree), drawings
 
 
@@ -159,7 +159,7 @@ def _people(report: Report, draw: Drawing) -> list[Element]:
             "–" if one.score is None else percent(one.score),
             percent(one.coverage) if one.score is not None else "–",
             f"{clock(one.start_s)} to {clock(one.end_s)}",
-            "; ".join(REASON_TEXT[reason] for reason in one.reasons[:3]),
+            "; ".join(REASON_TEXT[reason] for reason in one.reasons[:3]) or "–",
         )
         for one in report.people
     ]

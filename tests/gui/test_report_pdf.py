@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PyQt6.QtCore import QByteArray
+from PyQt6.QtCore import QByteArray, QSizeF
+from PyQt6.QtGui import QTextBlock, QTextDocument
 
-from gui.report_pdf import _picture, write_pdf
+from gui.report_pdf import _keep_headings, _page, _picture, write_pdf
 from monitor.errors import SettingsError
 from monitor.report.elements import to_xml
 from monitor.report.plot import ALERT_GROUND, HEIGHT, WIDTH, plot
@@ -69,3 +71,24 @@ def _plain(folder: Path) -> bytes:
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"--pdf .*cannot be written"):
         write_pdf(report_of_session(session()), tmp_path / "no" / "where.pdf")
+
+
+@pytest.mark.usefixtures("qapp")
+def test_no_heading_stands_alone_at_the_end_of_a_page() -> None:
+    alone = 0
+    for lines in range(1, 40):
+        document = QTextDocument()
+        document.setHtml("<p>line</p>" * lines + "<h2>Heading</h2><p>" + "<br>".join("text" * 3) + "</p>")
+        document.setPageSize(QSizeF(400, 300))
+        heading = next(block for block in blocks(document) if block.blockFormat().headingLevel())
+        alone += _page(heading, 300) < _page(heading.next(), 300)
+        _keep_headings(document)
+        assert _page(heading, 300) == _page(heading.next(), 300)
+    assert alone >= 1
+
+
+def blocks(document: QTextDocument) -> Iterator[QTextBlock]:
+    block = document.begin()
+    while block.isValid():
+        yield block
+        block = block.next()
