@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from PyQt6.QtCore import QRect, Qt
-from PyQt6.QtGui import QImage, QPainter, QPaintEvent
+from PyQt6.QtGui import QGuiApplication, QImage, QPainter, QPaintEvent
 from PyQt6.QtWidgets import QWidget
 
 from gui.controls import describe, painting
@@ -32,6 +32,10 @@ MARGIN = 0.06
 """Share of the overlay's size that is painted around it."""
 
 INSIDE = "unmask's own window is in the picture that it watches: its place is cut out. Move it beside the call."
+INSIDE_WAYLAND = (
+    "unmask's own window is in the picture that it watches. Its place is cut out, but Wayland does not tell where it "
+    "is moved to: choose the window of the call instead of the screen (portal:?fresh=1)."
+)
 UNPROVED = "Could not check whether unmask's own window is in the picture: no picture came. Keep it beside the call."
 
 
@@ -93,7 +97,9 @@ class OverlayProbe:
     @property
     def said(self) -> str | None:
         """What to tell the user, or None."""
-        return {ProbeState.INSIDE: INSIDE, ProbeState.UNPROVED: UNPROVED}.get(self.state)
+        wayland = QGuiApplication.platformName().startswith("wayland")
+        inside = INSIDE_WAYLAND if wayland else INSIDE
+        return {ProbeState.INSIDE: inside, ProbeState.UNPROVED: UNPROVED}.get(self.state)
 
     def look(self, monitor: object, kind: SourceKind | None, generation: int) -> None:
         """Go on with the proof for `monitor`, whose source is of `kind`; another generation is proved anew."""

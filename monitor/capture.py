@@ -128,7 +128,9 @@ class Capture:
                 self.message = f"{error}; trying again in {delay_s:.1f} s"
                 self.state = RunState.RECONNECTING
                 self.meter.set_fault("the source is lost")
-                log.warning("source lost: %s", self.message)
+                private = self.info is not None and self.info.kind is SourceKind.WINDOW
+                what = "the window is closed" if private else str(error)  # titles of windows name people
+                log.warning("source lost: %s; trying again in %.1f s", what, delay_s)
                 self._pause(delay_s)
                 continue
             break

@@ -43,6 +43,25 @@ def x_server(monkeypatch: pytest.MonkeyPatch, size: str = "800x600") -> Iterator
         server.wait(10)
 
 
+@contextmanager
+def ffplay(display: str, title: str, clip: Path) -> Iterator[None]:
+    """FFmpeg's own player, playing `clip` over and over without a frame; skips where it is not installed."""
+    binary = shutil.which("ffplay")
+    if binary is None:
+        pytest.skip("ffplay is not installed")
+    place = ["-noborder", "-left", "100", "-top", "80"]
+    process = subprocess.Popen(
+        [binary, "-v", "quiet", *place, "-window_title", title, "-an", "-loop", "0", str(clip)],
+        env={**os.environ, "DISPLAY": display, "SDL_AUDIODRIVER": "dummy"},
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 class Player:
     """A program that plays numbered pictures in a window of its own."""
 

@@ -118,6 +118,7 @@ class _PortalCapture:
         granted = self._session.ask(None if self._fresh else read_token(), lambda: offer.stopped)
         if granted is None:
             return
+        self._waiting = None
         stream = self._open_stream(granted.remote, granted.node, self._clock)
         try:
             self._watch(stream, offer)
@@ -132,7 +133,7 @@ class _PortalCapture:
             if self._session.closed():
                 raise SourceError("portal: the sharing was ended from the desktop; start again to choose anew")
             if came is not None:
-                last, self._waiting = came[0], None
+                last = came[0]
             if last is None:
                 continue
             at_ns = self._clock.now_ns() if came is None else came[1]

@@ -7,18 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from monitor.clock import MonotonicClock
 from monitor.perceive import Perceived
 from monitor.pipeline import Monitor
 from monitor.settings import Settings
-from monitor.sources import open_source
+from monitor.sources import list_sources, open_source
 from monitor.stages import Stages
 from monitor.types import Frame, Reason, RunState, Snapshot, State
 from tests.fakes import FakeDetector, FakePerceiver, face, make_inference, picture, skip_where_busy, status
-from tests.x_server import player
+from tests.x_server import ffplay, player
 from tests.x_server import x_server as xvfb
 
 pytestmark = pytest.mark.slow
@@ -116,6 +119,36 @@ def test_a_window_that_is_minimised_closed_and_opened_again(display: str) -> Non
         assert "was closed" in (lost.message or "") or "no such window" in (lost.message or "")
         with player(display, "Meeting with Ann, again", 15.0, PLACE):
             until(monitor, lambda s: s.run_state is RunState.RUNNING and s.message is None)
+
+
+@pytest.mark.parametrize("uri", ["screen:", "window:a film"])
+def test_a_player_that_is_not_ours(display: str, uri: str, tmp_path: Path) -> None:
+    clip = tmp_path / "film.mp4"
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("libx264", rate=15, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 480, 320, "yuv420p"
+        rng = np.random.default_rng(5)
+        for _ in range(150):
+            small = rng.integers(0, 255, (8, 12, 3), np.uint8)
+            image = av.VideoFrame.from_ndarray(small.repeat(40, 0).repeat(40, 1), format="rgb24")
+            container.mux(stream.encode(image))
+        container.mux(stream.encode(None))
+    with ffplay(display, "A film", clip):
+        deadline, shown = time.monotonic() + PATIENCE_S, False
+        while not shown and time.monotonic() < deadline:
+            shown = any(entry.title == "A film" for entry in list_sources(cameras=lambda: ()))
+            time.sleep(0.2)
+        assert shown
+        source = open_source(uri, clock=MonotonicClock())
+        began, rates = time.monotonic(), []
+        for _ in source.frames():
+            rates.append(source.standing.cadence_hz)
+            if time.monotonic() - began > 5.0:
+                break
+        source.close()
+    settled = [rate for rate in rates[len(rates) // 2 :] if rate is not None]
+    assert settled
+    assert np.median(settled) == pytest.approx(15.0, rel=0.2)
 
 
 @contextmanager
