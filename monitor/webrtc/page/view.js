@@ -49,7 +49,7 @@ function row(words, person, alone) {
   score.setAttribute("role", "img");
   item.append(mark(person.state), title, score);
   const { why, advice } = explain(words, person.reasons);
-  if (person.state === "CANNOT_TELL" && why) item.append(element("p", "", `${capital(why)}. ${advice}`));
+  if (!alone && person.state === "CANNOT_TELL" && why) item.append(element("p", "", `${capital(why)}. ${advice}`));
   return item;
 }
 
