@@ -13,6 +13,7 @@ import hashlib
 from monitor.clock import Clock
 from monitor.errors import SourceError
 from monitor.sources.address import WhepAddress
+from monitor.sources.base import Standing
 from monitor.sources.geometry import FrameFit
 from monitor.sources.live import POLL_S, SILENCE_S, LiveSource, Offer
 from monitor.types import SourceInfo, SourceKind
@@ -23,6 +24,8 @@ from monitor.webrtc.whep_http import WhepLimits
 
 CLOSE_S = 4.0
 JOIN_S = 1.0
+SLACK_S = 5.0
+"""The link itself finds out, sooner and with the reason, that pictures stay away."""
 
 
 def open_whep(
@@ -42,9 +45,8 @@ def open_whep(
     limits = limits or WhepLimits()
     capture = _WhepCapture(address, token, clock, fit, limits, connect_s, silence_s)
     source_id = "whep:" + hashlib.sha256(address.url.encode()).hexdigest()[:8]  # the URL itself may be a secret
-    patience_s = 4 * limits.request_s + 2 * connect_s + limits.first_frame_s + silence_s
     info = SourceInfo(source_id, SourceKind.WEBRTC, TITLE, 0, 0)
-    return LiveSource(info, capture, clock=clock, silence_s=patience_s)
+    return LiveSource(info, capture, clock=clock, silence_s=silence_s + SLACK_S)
 
 
 class _WhepCapture:
@@ -68,6 +70,14 @@ class _WhepCapture:
             connect_s=connect_s,
             silence_s=silence_s,
         )
+
+    @property
+    def standing(self) -> Standing:
+        """That it connects; then how the track comes in."""
+        receiver = self._link.receiver
+        if receiver is None or not receiver.health().pictures:
+            return Standing(waiting="connecting to the WHEP endpoint")
+        return receiver.standing
 
     def run(self, offer: Offer) -> None:
         loop = LoopThread("unmask-whep")

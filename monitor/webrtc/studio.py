@@ -21,7 +21,7 @@ import numpy.typing as npt
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
-from monitor.sources.base import Source
+from monitor.sources.base import Source, Standing, Telling
 from monitor.types import Frame, SourceInfo, UInt8Array, Verdict
 from monitor.webrtc.draw import DrawOptions, draw
 
@@ -77,6 +77,10 @@ class _Seen:
     @property
     def incomplete(self) -> str | None:
         return self._source.incomplete
+
+    @property
+    def standing(self) -> Standing:
+        return self._source.standing if isinstance(self._source, Telling) else Standing()
 
     def frames(self) -> Iterator[Frame]:
         for frame in self._source.frames():

@@ -101,8 +101,10 @@ def test_a_server_that_dies_in_the_middle_ends_the_frames_with_an_error_worth_a_
 
 def test_a_stream_that_stands_still_counts_as_lost() -> None:
     with FakeWhep() as server:
-        frames = source(server, silence_s=1.5).frames()
+        watched = source(server, silence_s=4.0)
+        frames = watched.frames()
         check(some(frames, 3))
+        wait_for(lambda: watched.standing.waiting is None, 30.0, "for pictures that come")
         server.tracks[-1].frozen = True
         with pytest.raises(SourceError, match="no picture for") as caught:
             drain(frames)
@@ -121,6 +123,7 @@ def test_a_source_is_left_at_once_while_the_server_hangs() -> None:
 
     with FakeWhep(handler=hang) as server:
         watched = source(server)
+        assert watched.standing.waiting == "connecting to the WHEP endpoint"
         ended = threading.Event()
 
         def read() -> None:

@@ -21,6 +21,7 @@ from aiohttp import web
 from monitor.clock import MonotonicClock
 from monitor.errors import SourceError
 from monitor.sources.address import WhepAddress
+from monitor.sources.base import Standing, Telling
 from monitor.sources.live import LiveSource
 from monitor.sources.whep import open_whep
 from monitor.types import Frame, State, UInt8Array, Verdict
@@ -319,7 +320,18 @@ def test_the_newest_frame_is_kept_of_every_source_that_one_maker_makes() -> None
         assert [frame.seq for frame in passed] == [0, 1, 2]
         assert newest.frame is passed[-1]
         assert source.info.title == "a scripted source"
+        assert source.standing == Standing()  # type: ignore[attr-defined]
         source.close()
+
+
+class _Minimised(ScriptedSource):
+    standing = Standing(waiting="the window is minimised")
+
+
+def test_what_a_source_says_of_itself_is_passed_on() -> None:
+    source = Newest().of(lambda: _Minimised(frames(1)))()
+    assert isinstance(source, Telling)
+    assert source.standing.waiting == "the window is minimised"
 
 
 def _open_files() -> int:
