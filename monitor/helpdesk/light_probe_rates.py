@@ -19,9 +19,10 @@ import numpy as np
 from engines.metrics import auc
 from monitor.bench.figures import Share
 from monitor.helpdesk.challenge_types import Outcome, Timing
-from monitor.helpdesk.light_probe import LightResult, ProbeSetting, judge_light
+from monitor.helpdesk.light_probe import ProbeSetting, judge_light
 from monitor.helpdesk.light_sequence import make_sequence
 from monitor.helpdesk.light_simulation import Face, Scene, samples
+from monitor.helpdesk.light_types import LightResult
 from monitor.helpdesk.seeded import Seeded
 
 SETTING = ProbeSetting(Timing(round_trip_ms=150.0, jitter_ms=10.0))
@@ -73,13 +74,12 @@ def rates(
 def separation(found: Sequence[SceneRates]) -> float | None:
     """AUC of the face's gain over the neck's between real and pasted faces where the screen lights them at all."""
     real = [value for one in found if one.wanted is Outcome.PASSED for value in one.follow]
-    pasted = [
-        value for one in found if one.name.startswith("pasted") and one.wanted is Outcome.FAILED for value in one.follow
-    ]
+    failing = [one for one in found if one.wanted is Outcome.FAILED and one.name.startswith("pasted")]
+    pasted = [value for one in failing for value in one.follow]
     if not real or not pasted:
         return None
     labels = np.array([1] * len(real) + [0] * len(pasted))
-    return float(auc(labels, np.array(real + pasted)))
+    return float(auc(np.array(real + pasted), labels.astype(np.float64)))
 
 
 def _one(scene: Scene, name: str, number: int) -> LightResult:

@@ -122,7 +122,7 @@ def _null(sequence: LightSequence, seen: Floats, true: Floats, lags: int) -> Flo
     """Correlations at the best of as many lags, for what the screen did not show."""
     power = float((seen**2).sum())
     edge = round(EDGE_MS / STEP_MS)
-    size = float((_shown(sequence, np.arange(len(seen)) * STEP_MS) ** 2).sum())
+    size = float((_shown(sequence, np.arange(len(seen), dtype=np.float64) * STEP_MS) ** 2).sum())
     rows = [true[edge : len(true) - edge] / (np.sqrt(size * power) + 1e-12)]
     for decoy in _decoys(sequence.seed, sequence.duration_ms):
         rows.append(_circular(decoy, seen) / (np.sqrt(float((decoy**2).sum()) * power) + 1e-12))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from monitor.helpdesk.case_types import CaseState, Choice, Refusal
 from monitor.helpdesk.challenge_types import Drawn, Kind, Limit, Outcome, Why
 from monitor.helpdesk.light_types import LightWhy
 
@@ -138,6 +139,71 @@ ADVICE: Mapping[Outcome, str] = MappingProxyType(
     }
 )
 """For the agent."""
+
+
+STATE_TEXT: Mapping[CaseState, str] = MappingProxyType(
+    {
+        CaseState.OPENED: "Opened; no link was sent yet",
+        CaseState.LINK_SENT: "Link sent; waiting for the caller",
+        CaseState.JOINED: "The caller has joined and is reading what this is about",
+        CaseState.CONSENTED: "The caller has agreed",
+        CaseState.DECLINED: "The caller chose not to take part",
+        CaseState.CHALLENGES: "Challenges are under way",
+        CaseState.DECIDED: "Decided by the agent",
+        CaseState.EXPIRED: "The time for this case is over",
+        CaseState.CLOSED: "Closed",
+    }
+)
+"""For the agent."""
+
+CHOICE_TEXT: Mapping[Choice, str] = MappingProxyType(
+    {
+        Choice.CONFIRMED: "I am satisfied that this is the person",
+        Choice.NOT_CONFIRMED: "I could not satisfy myself",
+        Choice.ANOTHER_WAY: "Another way of identification is used",
+    }
+)
+"""What an agent can decide; a reason in their own words goes with it."""
+
+REFUSED_TEXT: Mapping[Refusal, str] = MappingProxyType(
+    {
+        Refusal.NOT_NOW: "This is not the next step of the case; look at where it stands.",
+        Refusal.NOT_ALLOWED: "This step belongs to somebody else's part; ask whoever has it.",
+        Refusal.NOT_YOURS: "There is no such case for you; check the number, or ask for it to be assigned to you.",
+        Refusal.LINK_USED: "This link was opened already and opens once only; ask for a new one.",
+        Refusal.LINK_EXPIRED: "The time of this link is over; ask for a new one.",
+        Refusal.LINK_WRONG: "This link opens nothing; check that it is complete, or ask for a new one.",
+        Refusal.TOO_MANY_LINKS: "No more links can be sent for this case; open another case.",
+        Refusal.CASE_OVER: "This case is over; open another one.",
+        Refusal.NOT_OVER: "This is possible once the case is closed.",
+        Refusal.REASON_MISSING: "Give your reason for the decision, in 1 to 2000 characters.",
+        Refusal.CONSENT_CHANGED: "The text has changed since this page was loaded; load it again and read it.",
+    }
+)
+"""For whoever asked for it."""
+
+CONSENT_VERSION = "1"
+CONSENT_TEXT = (
+    "{organisation} asks you for a short video check before it goes on with your request: {purpose}. You are free to "
+    "say no. Then this check ends, nothing is measured, and the person you are speaking with will tell you about other "
+    "ways.\n\n"
+    "What is measured: how your face, your head and your mouth move while you follow a few simple requests; how the "
+    "colour of the picture follows your screen, if you allow it; how steady picture and sound are; and how strongly "
+    "the picture looks altered. None of this says who you are, and none of it is kept to recognise you by.\n\n"
+    "What is kept: these figures, the requests, the decision of the person you are speaking with and their reason, for "
+    "{record_days} days. No picture and no sound is kept{frames}.\n\n"
+    "Who decides: a person, not this program. The figures can be wrong in both directions.\n\n"
+    "You can stop at any time. You do not have to say why you cannot or would rather not do something; there are other "
+    "requests."
+)
+"""For the caller, before anything is measured. `{frames}` is empty, or `CONSENT_FRAMES`."""
+CONSENT_FRAMES = " unless you tick the box below: then single pictures are kept encrypted for {frame_days} days"
+
+
+def consent_text(organisation: str, purpose: str, *, record_days: int, frame_days: int | None = None) -> str:
+    """The text that a caller is shown and agrees to; `frame_days` None where pictures are never kept."""
+    frames = "" if frame_days is None else CONSENT_FRAMES.format(frame_days=frame_days)
+    return CONSENT_TEXT.format(organisation=organisation, purpose=purpose, record_days=record_days, frames=frames)
 
 
 def instruction(drawn: Drawn) -> str:
