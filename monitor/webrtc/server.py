@@ -266,7 +266,8 @@ class WebRtcServer:
         from aioice.ice import get_host_addresses
 
         if self._settings.local:
-            return ["127.0.0.1"], reachable_here(get_host_addresses(use_ipv4=True, use_ipv6=True))
+            own = get_host_addresses(use_ipv4=True, use_ipv6=True)
+            return ["127.0.0.1", *own], reachable_here(own)
         found = {info[4][0] for info in socket.getaddrinfo(self._settings.host, None, type=socket.SOCK_STREAM)}
         everywhere = found & {"0.0.0.0", "::"}
         return None if everywhere else sorted(str(one) for one in found), reachable_anywhere

@@ -14,13 +14,15 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from monitor.clock import Clock
 from monitor.webrtc.devices import DeviceReport, parse_report
+from monitor.webrtc.ice import listen_only_on
 from monitor.webrtc.limits import Limits
 from monitor.webrtc.offer import HttpProblem, Offer, Trickled
 from monitor.webrtc.receiver import TrackReceiver
+from monitor.webrtc.tap import accept_rsa
 
 if TYPE_CHECKING:
     from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection
@@ -112,6 +114,7 @@ class Session:
         from aiortc.exceptions import OperationError
 
         connection = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+        accept_rsa(connection)
         self._connection = connection
         self.ufrag, self._candidates = offer.ufrag, offer.candidates
         connection.on("track", self._on_track)
@@ -255,25 +258,3 @@ class Session:
             with contextlib.suppress(InvalidStateError, ConnectionError):
                 for text in texts:
                     channel.send(text)
-
-
-def listen_only_on(connection: RTCPeerConnection, addresses: Sequence[str] | None) -> None:
-    """Gather candidates on these addresses only, None for all; aiortc would open a socket on every one of the machine.
-    After the remote description is set, before the local one is."""
-    if addresses is None:
-        return
-    transports: set[Any] = {t.receiver.transport for t in connection.getTransceivers()}
-    if connection.sctp is not None:
-        transports.add(connection.sctp.transport)
-    for transport in transports:
-        ice = transport.transport.iceGatherer._connection
-        ice.get_component_candidates = _only(list(addresses), ice.get_component_candidates)
-
-
-def _only(addresses: list[str], gather: Callable[..., Any]) -> Callable[..., Any]:
-    """aioice's gathering of one component, on these addresses in place of all of the machine."""
-
-    def gather_on_ours(component: int, **_all: list[str]) -> Any:
-        return gather(component=component, addresses=addresses)
-
-    return gather_on_ours

@@ -1,4 +1,4 @@
-"""Where we reach into aiortc's RTP receiver: the one module that knows its private names (aiortc 1.16).
+"""Where we reach into aiortc: the one module that knows the private names of its receiver (aiortc 1.16).
 
 aiortc has no public way to see packets, to bound what it queues, to ask for a key picture or to send a bitrate cap.
 What is replaced: its jitter buffer (by `Reassembly`), its decoder's queue (nothing is put there any more), and the
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from monitor.webrtc.reassembly import Reassembly
 
 if TYPE_CHECKING:
-    from aiortc import RTCRtpReceiver
+    from aiortc import RTCPeerConnection, RTCRtpReceiver
     from aiortc.codecs.base import Decoder
 
 _BUFFER = "_RTCRtpReceiver__jitter_buffer"
@@ -20,6 +20,11 @@ _ESTIMATOR = "_RTCRtpReceiver__remote_bitrate_estimator"
 _CODECS = "_RTCRtpReceiver__codecs"
 _STREAMS = "_RTCRtpReceiver__remote_streams"
 _SSRC = "_RTCRtpReceiver__rtcp_ssrc"
+_CERTIFICATES = "_RTCPeerConnection__certificates"
+_CIPHERS = (
+    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:"
+    b"ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305"
+)
 
 
 class Tap:
@@ -74,3 +79,19 @@ class _Capped:
         if estimate is None or self.cap_bps is None:
             return estimate
         return min(estimate[0], self.cap_bps), estimate[1]
+
+
+def accept_rsa(connection: RTCPeerConnection) -> None:
+    """Also talk DTLS to a peer whose certificate is of RSA, as GStreamer's is; aiortc knows ECDSA only. The
+    certificate's fingerprint is checked in either case. Before the connection is negotiated."""
+    for certificate in getattr(connection, _CERTIFICATES):
+        certificate._create_ssl_context = _with_ciphers(certificate._create_ssl_context)
+
+
+def _with_ciphers(create: Any) -> Any:
+    def create_wider(**options: Any) -> Any:
+        context = create(**options)
+        context.set_cipher_list(_CIPHERS)
+        return context
+
+    return create_wider

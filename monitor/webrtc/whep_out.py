@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from monitor.webrtc.draw import DrawOptions
+from monitor.webrtc.ice import listen_only_on
 from monitor.webrtc.limits import Limits
 from monitor.webrtc.offer import HttpProblem, Reach, Trickled, ViewerOffer, read_fragment, read_viewer_offer
-from monitor.webrtc.session import listen_only_on
 from monitor.webrtc.studio import DrawnTrack, Studio, ViewOf
 
 if TYPE_CHECKING:

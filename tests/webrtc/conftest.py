@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from monitor.webrtc.limits import Limits
 from monitor.webrtc.loop import LoopThread
@@ -78,31 +82,31 @@ def serving(peers: LoopThread) -> Iterator[Callable[..., Serving]]:
         server.stop()
 
 
+def self_signed(key: Any) -> x509.Certificate:
+    """A certificate for 127.0.0.1, signed with its own private key."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+
+
 @pytest.fixture
 def certificate() -> Callable[[Path], tuple[Path, Path]]:
     """Writes a self-signed certificate for 127.0.0.1 and its key into a folder."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
 
     def write(folder: Path) -> tuple[Path, Path]:
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-        now = datetime.datetime.now(datetime.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .sign(key, hashes.SHA256())
-        )
         pem = serialization.Encoding.PEM
         chain, secret = folder / "chain.pem", folder / "key.pem"
-        chain.write_bytes(certificate.public_bytes(pem))
+        chain.write_bytes(self_signed(key).public_bytes(pem))
         secret.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return chain, secret
 
