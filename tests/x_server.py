@@ -21,6 +21,15 @@ READY_S = 40.0
 @contextmanager
 def x_server(monkeypatch: pytest.MonkeyPatch, size: str = "800x600") -> Iterator[str]:
     """An Xvfb with one empty screen; DISPLAY names it, and nothing says Wayland."""
+    with x_server_process(monkeypatch, size) as (display, _):
+        yield display
+
+
+@contextmanager
+def x_server_process(
+    monkeypatch: pytest.MonkeyPatch, size: str = "800x600"
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The same with the server itself, for a test that ends it."""
     binary = shutil.which("Xvfb")
     if binary is None:
         pytest.skip("Xvfb is not installed")
@@ -37,7 +46,7 @@ def x_server(monkeypatch: pytest.MonkeyPatch, size: str = "800x600") -> Iterator
         monkeypatch.setenv("DISPLAY", display)
         monkeypatch.delenv("XDG_SESSION_TYPE", raising=False)
         monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-        yield display
+        yield display, server
     finally:
         server.terminate()
         server.wait(10)

@@ -83,7 +83,8 @@ class MssDesktop:
             raise SourceError(trouble)
         import mss
 
-        self._error: type[Exception] = mss.ScreenShotError
+        # mss asserts where the X server has died in the middle of an answer
+        self._errors: tuple[type[Exception], ...] = (mss.ScreenShotError, OSError, AssertionError)
         self._mss = self._connect()
 
     def _connect(self) -> Any:
@@ -91,7 +92,7 @@ class MssDesktop:
 
         try:
             return mss.MSS()
-        except (self._error, OSError) as error:
+        except self._errors as error:
             raise SourceError(
                 f"screen: the screen cannot be reached ({error}); start unmask inside a desktop session"
             ) from error
@@ -100,10 +101,10 @@ class MssDesktop:
         fresh = self._connect()  # mss asks once in its life, and reserves room for the screen as it is then
         try:
             found = fresh.monitors
-        except (self._error, OSError) as error:
-            fresh.close()
+        except self._errors as error:
+            self._shut(fresh)
             raise SourceError(f"screen: the monitors cannot be listed ({error})", retryable=True) from error
-        self._mss.close()
+        self._shut(self._mss)
         self._mss = fresh
         return [Rect(m["left"], m["top"], m["width"], m["height"], bool(m.get("is_primary", False))) for m in found]
 
@@ -111,7 +112,7 @@ class MssDesktop:
         area = {"left": rect.left, "top": rect.top, "width": rect.width, "height": rect.height}
         try:
             shot = self._mss.grab(area)
-        except (self._error, OSError) as error:
+        except self._errors as error:
             raise SourceError(
                 f"screen: the screen stopped giving pictures ({_first_line(error)}); a monitor was unplugged, or the "
                 "screen is locked",
@@ -120,11 +121,17 @@ class MssDesktop:
         return Shot(shot.raw, shot.width, shot.height)
 
     def close(self) -> None:
-        self._mss.close()
+        self._shut(self._mss)
+
+    def _shut(self, connection: Any) -> None:
+        try:
+            connection.close()
+        except self._errors:
+            pass  # the screen has gone already
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return str(error).splitlines()[0] if str(error) else "it does not answer"
 
 
 def on_wayland(environment: Mapping[str, str]) -> bool:

@@ -22,7 +22,7 @@ from monitor.sources.geometry import FrameFit
 from monitor.sources.screen import choose_rect, open_screen
 from monitor.sources.windows import Window, WindowState, open_window_system
 from monitor.types import SourceKind
-from tests.x_server import player
+from tests.x_server import player, x_server_process
 from tests.x_server import x_server as xvfb
 
 WHOLE = Rect(0, 0, 3200, 1080)
@@ -528,3 +528,16 @@ def test_a_video_on_a_real_x_screen_has_its_own_cadence(x_server: str, hz: float
     assert cadence_hz is not None
     assert cadence_hz <= hz * 1.15
     assert cadence_hz == pytest.approx(hz, rel=0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("uri", ["screen:", "window:video"])
+def test_an_x_server_that_dies_is_one_line(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    with x_server_process(monkeypatch) as (display, server), player(display, "Video", 15.0) as playing:
+        frames = open_source(uri, clock=MonotonicClock()).frames()
+        next(frames)
+        server.terminate()
+        with pytest.raises(SourceError) as caught:
+            list(frames)
+        playing.process.wait(20)
+    assert "\n" not in str(caught.value)
