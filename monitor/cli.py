@@ -186,6 +186,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     check_notice(["webrtc:"], settings, given=arguments.notice_given)
     from monitor.headless import run_headless_many
+    from monitor.history.recorded import recorded_service
     from monitor.hub import Hub
     from monitor.sinks.jsonl import JsonLinesSink
     from monitor.sinks.text import TextSink
@@ -195,7 +196,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     check_files()
     sink = JsonLinesSink(sys.stdout) if arguments.json else TextSink(sys.stdout)
     service = Service(server, Hub(settings), greet=lambda text: print(text, file=sys.stderr, flush=True))
-    run_headless_many(service, sink.write, duration_s=arguments.duration)
+    run_headless_many(recorded_service(service, "webrtc:", settings), sink.write, duration_s=arguments.duration)
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engines.calibration import OperatingPoint
-from engines.card import FoundRow, ModelCard
+from engines.card import FoundRow, ModelCard, load_card
 from monitor.bench.figures import Share
 from monitor.settings import Sensitivity
 from monitor.wording import alarm_basis
@@ -64,6 +64,11 @@ class TradeOff:
 def trade_offs(card: ModelCard) -> tuple[TradeOff, ...]:
     """All sensitivities, from the fewest alarms to the most."""
     return tuple(trade_off(card, one.value) for one in Sensitivity)
+
+
+def installed_trade_offs() -> tuple[TradeOff, ...]:
+    """Those of the detector that is installed, for who may not read its card. Raises AssetError."""
+    return trade_offs(load_card())
 
 
 def trade_off(card: ModelCard, sensitivity: str) -> TradeOff:

@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -20,7 +20,7 @@ from monitor.errors import UnmaskError
 from monitor.history.addresses import kept_address
 from monitor.history.database import history_path
 from monitor.history.recorder import SessionRecorder
-from monitor.history.records import SessionStart
+from monitor.history.records import SessionEnd, SessionStart
 from monitor.history.upkeep import Retention
 from monitor.history.writer import HistoryWriter, Keeping
 from monitor.hub import HubSnapshot
@@ -47,6 +47,21 @@ class MonitorLike(Protocol):
 
 class GatheringLike(MonitorLike, Protocol):
     """Several sources watched as one: `monitor.gathering.Gathering`."""
+
+    def states(self) -> HubSnapshot: ...
+
+
+class ServiceLike(Protocol):
+    """Sources that come and go: `monitor.webrtc.serve.Service`."""
+
+    @property
+    def error(self) -> UnmaskError | None: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def wait(self, timeout_s: float) -> bool: ...
 
     def states(self) -> HubSnapshot: ...
 
@@ -81,9 +96,9 @@ class RecordedMonitor:
     def stop(self) -> None:
         """Stop the monitor, then write the end of the session."""
         try:
+            self._see(self._monitor.snapshot())
             self._monitor.stop()
         finally:
-            self._see(self._monitor.snapshot())
             with self._lock:
                 over, self._over = self._over, True
                 end = None if over else self._recorder.finish()
@@ -109,6 +124,58 @@ class RecordedGathering(RecordedMonitor):
         return self._gathering.states()
 
 
+class RecordedService:
+    """The same service; a session begins with each source that comes and ends when it goes. `states` on one thread."""
+
+    def __init__(self, service: ServiceLike, make: Callable[[], tuple[SessionRecorder, HistoryWriter]]) -> None:
+        self._service = service
+        self._make = make
+        self._open: dict[int, tuple[SessionRecorder, HistoryWriter]] = {}
+        self._ending: list[tuple[HistoryWriter, SessionEnd]] = []
+
+    @property
+    def error(self) -> UnmaskError | None:
+        return self._service.error
+
+    def start(self) -> None:
+        self._service.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._service.wait(timeout_s)
+
+    def states(self) -> HubSnapshot:
+        """Each source on its own."""
+        states = self._service.states()
+        here = {one.source_id for one in states.sources}
+        for source_id in [one for one in self._open if one not in here]:
+            self._finish(source_id)
+        for one in states.sources:
+            if one.source_id not in self._open:
+                self._open[one.source_id] = self._make()
+            self._open[one.source_id][0].see(one.snapshot)
+        return states
+
+    def stop(self) -> None:
+        """Stop the service, then write the ends of all sessions."""
+        try:
+            self._service.stop()
+        finally:
+            for source_id in list(self._open):
+                self._finish(source_id)
+            ending, self._ending = self._ending, []
+            late = [writer for writer, end in ending if not writer.close(end)]
+            if late:
+                log.warning("the history could not be written to its end in time")
+
+    def _finish(self, source_id: int) -> None:
+        """End a session without waiting for it to be written."""
+        recorder, writer = self._open.pop(source_id)
+        end = recorder.finish()
+        if not writer.close(end, timeout_s=0.0):
+            self._ending = [(one, its) for one, its in self._ending if not one.close(its, timeout_s=0.0)]
+            self._ending.append((writer, end))
+
+
 def recorded(monitor: MonitorLike, uri: str, settings: Settings) -> MonitorLike:
     """The monitor with a history where the settings ask for one, else the monitor itself."""
     if not settings.history:
@@ -121,6 +188,11 @@ def recorded_gathering(gathering: GatheringLike, uris: Sequence[str], settings: 
     if not settings.history:
         return gathering
     return RecordedGathering(gathering, *_recorder(", ".join(kept_address(uri) for uri in uris), settings))
+
+
+def recorded_service(service: ServiceLike, source: str, settings: Settings) -> ServiceLike:
+    """What `unmask serve` runs, each of its sources kept as a session of its own."""
+    return RecordedService(service, lambda: _recorder(source, settings)) if settings.history else service
 
 
 def _recorder(source: str, settings: Settings) -> tuple[SessionRecorder, HistoryWriter]:

@@ -21,7 +21,7 @@ from monitor.history import database, writer
 from monitor.history.addresses import kept_address, kept_title
 from monitor.history.database import MIGRATIONS, DamagedError, HistoryError, history_path, key_path, open_database
 from monitor.history.faces import face_key, seal, unseal
-from monitor.history.recorded import RecordedMonitor, recorded, recorded_gathering
+from monitor.history.recorded import RecordedMonitor, recorded, recorded_gathering, recorded_service
 from monitor.history.recorder import SessionRecorder
 from monitor.history.records import (
     AlertRecord,
@@ -40,7 +40,7 @@ from monitor.history.rows import Bounds, SessionRows
 from monitor.history.store import History, delete_everything, open_history
 from monitor.history.upkeep import DAY_S, Retention
 from monitor.history.writer import HistoryWriter, Keeping
-from monitor.hub import HubSnapshot
+from monitor.hub import HubSnapshot, SourceState
 from monitor.pipeline import Monitor
 from monitor.settings import Settings
 from monitor.types import (
@@ -780,3 +780,40 @@ def test_several_sources_are_kept_as_one_session() -> None:
         (summary,) = history.sessions()
     assert summary.source == "webcam:0, whep:https://host/..."
     assert summary.people == 1
+
+
+class ScriptedService(ScriptedMonitor):
+    """Two publishers; the second comes later and goes before the end."""
+
+    def states(self) -> HubSnapshot:
+        now = self.snapshot()
+        count = 2 if 1.0 < self.at_s < 2.0 else 1
+        return HubSnapshot(tuple(SourceState(i, f"name {i}", now, None, 1.0) for i in range(1, count + 1)))
+
+
+def test_each_publisher_of_a_service_is_a_session_of_its_own() -> None:
+    inner = ScriptedService()
+    assert recorded_service(inner, "webrtc:", Settings()) is inner
+    service = recorded_service(inner, "webrtc:", Settings(history=True))
+    service.start()
+    for _ in range(30):
+        service.states()
+    service.stop()
+    with the_history() as history:
+        long, short = sorted(history.sessions(), key=lambda one: one.session_id)
+        seen = [history.session(one.session_id) for one in (long, short)]
+    assert (long.source, short.source) == ("webrtc:", "webrtc:")
+    assert (long.ending, short.ending) == (Ending.STOPPED, Ending.STOPPED)
+    assert len(seen[0].points) > len(seen[1].points) >= 1
+
+
+def test_who_stops_a_session_has_stopped_it_although_the_monitor_ends() -> None:
+    class Ends(ScriptedMonitor):
+        def snapshot(self) -> Snapshot:
+            return replace(super().snapshot(), run_state=RunState.ENDED if self.stopped else RunState.RUNNING)
+
+    monitor = recorded(Ends(), "webcam:0", Settings(history=True))
+    monitor.snapshot()
+    monitor.stop()
+    with the_history() as history:
+        assert history.sessions()[0].ending is Ending.STOPPED

@@ -12,7 +12,7 @@ from engines.card import FoundRow, ModelCard, load_card, write_card
 from engines.errors import AssetError
 from monitor.calibration.alarms import Alarms, Found, PointReport
 from monitor.calibration.evaluate import found_rows
-from monitor.tradeoff import trade_off, trade_offs
+from monitor.tradeoff import installed_trade_offs, trade_off, trade_offs
 from tests.onnx_graphs import write_detector
 
 
@@ -54,6 +54,7 @@ def test_missed_fakes_are_counted_with_exact_intervals(card: ModelCard) -> None:
 
 
 def test_the_sensitivities_come_from_the_fewest_alarms_to_the_most(card: ModelCard) -> None:
+    assert [one.sensitivity for one in installed_trade_offs()] == ["low", "medium", "high"]
     rates = [one.point.false_alarms_per_hour for one in trade_offs(card)]
     assert [one.sensitivity for one in trade_offs(card)] == ["low", "medium", "high"]
     assert rates == sorted(rates)
