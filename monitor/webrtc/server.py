@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from monitor.clock import Clock, MonotonicClock
 from monitor.errors import SettingsError, SourceError
 from monitor.webrtc.devices import DeviceReport
+from monitor.webrtc.front import PAGE_HEADERS, connection_factory, guarded
 from monitor.webrtc.guard import Guard, Rates, check_origins, is_loopback
 from monitor.webrtc.limits import Limits
 from monitor.webrtc.loop import LoopThread
@@ -42,8 +43,6 @@ DEFAULT_PORT = 8765
 MIN_TOKEN_CHARS = 16
 """Of a token that guards more than this machine."""
 STOP_S = 8.0
-_GUARDED = ("/whip", "/whep", "/api")
-_METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
 _SILENT = logging.Logger("aiohttp of unmask", logging.CRITICAL + 1)
 """aiohttp's own records hold addresses of peers."""
 
@@ -224,7 +223,11 @@ class WebRtcServer:
         from aiohttp import web
 
         addresses, reachable = await asyncio.to_thread(self._addresses)
-        app = web.Application(client_max_size=self._limits.body_bytes, middlewares=[self._middleware(tls is not None)])
+        origins = check_origins(self._settings.allow_origins)
+        guard = Guard(self.token, origins, self._settings.local, tls is not None)
+        app = web.Application(
+            client_max_size=self._limits.body_bytes, middlewares=[guarded(guard, self._rates, self._limits)]
+        )
         make = self._session_maker(addresses)
         Whip(self._sessions, make, limits=self._limits, reachable=reachable).add_routes(app)
         for add in self._add_routes:
@@ -236,22 +239,8 @@ class WebRtcServer:
         self._runner = runner
         await runner.setup()
         self._server = await asyncio.get_running_loop().create_server(
-            self._connection_factory(runner), sock=listener, ssl=tls, backlog=self._limits.connections
+            connection_factory(runner, self._limits), sock=listener, ssl=tls, backlog=self._limits.connections
         )
-
-    def _connection_factory(self, runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
-        """One protocol a connection: aiohttp's, for a bounded time and a bounded number of them."""
-        loop = asyncio.get_running_loop()
-        server: Any = runner.server
-
-        def make() -> asyncio.Protocol:
-            if len(server.connections) >= self._limits.connections:
-                return _Refusing()
-            protocol = server()
-            loop.call_later(2 * self._limits.request_s, protocol.force_close)
-            return protocol  # type: ignore[no-any-return]
-
-        return make
 
     async def _shut(self) -> None:
         if self._server is not None:
@@ -315,45 +304,6 @@ class WebRtcServer:
 
     # ------------------------------------------------------------------------------------ requests
 
-    def _middleware(self, tls: bool) -> Any:
-        from aiohttp import web
-
-        origins = check_origins(self._settings.allow_origins)
-        guard = Guard(self.token, origins, self._settings.local, tls)
-
-        @web.middleware
-        async def answer(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
-            origin: str | None = None
-            response: web.StreamResponse
-            try:
-                self._rates.check(request.remote or "")
-                guard.check_host(request.headers.get("Host"))
-                origin = guard.check_origin(request.headers.get("Origin"), request.headers.get("Host"))
-                if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-                    response = web.Response(status=204)
-                else:
-                    if request.method != "OPTIONS" and request.path.startswith(_GUARDED):
-                        guard.check_token(request.headers.get("Authorization"))
-                    if "Content-Encoding" in request.headers:
-                        raise HttpProblem(415, "send the body as it is, without a content encoding")
-                    async with asyncio.timeout(self._limits.request_s):
-                        response = await handler(request)
-            except HttpProblem as problem:
-                response = web.Response(status=problem.status, text=problem.text + "\n", headers=problem.headers)
-            except web.HTTPException as problem:
-                response = web.Response(status=problem.status, text=f"{problem.reason}\n")
-            except TimeoutError:
-                response = web.Response(status=408, text="the request took too long\n")
-            except ConnectionError:
-                response = web.Response(status=400)  # nobody reads it
-            except Exception as error:
-                log.warning("a request failed (%s)", type(error).__name__)
-                response = web.Response(status=500, text="a fault in unmask itself\n")
-            _finish(response, origin)
-            return response
-
-        return answer
-
     async def _healthz(self, _request: web.Request) -> web.Response:
         from aiohttp import web
 
@@ -370,37 +320,7 @@ class WebRtcServer:
         file = self._page.get(request.match_info["file"] or "index.html")
         if file is None:
             raise HttpProblem(404, "there is nothing here")
-        return web.Response(body=file.data, content_type=file.content_type, charset=file.charset, headers=_PAGE_HEADERS)
-
-
-class _Refusing(asyncio.Protocol):
-    """A connection too many: closed at once."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
-
-
-_PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; connect-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
-    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Permissions-Policy": "camera=(self), display-capture=(self), microphone=()",
-}
-
-
-def _finish(response: web.StreamResponse, origin: str | None) -> None:
-    """What every answer has in common."""
-    response.force_close()
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["Vary"] = "Origin"
-    if origin is not None:
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Allow-Methods"] = _METHODS
-        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, If-Match, X-Unmask-Names"
-        response.headers["Access-Control-Expose-Headers"] = "Location, ETag, Link, Accept-Patch, Accept-Post"
-        response.headers["Access-Control-Allow-Private-Network"] = "true"
-        response.headers["Access-Control-Max-Age"] = "600"
+        return web.Response(body=file.data, content_type=file.content_type, charset=file.charset, headers=PAGE_HEADERS)
 
 
 def _distinct(names: Sequence[str], taken: set[str]) -> tuple[str, ...]:
