@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -195,6 +196,9 @@ def run_soak(arguments: argparse.Namespace) -> int:
 def tell(snapshot: HubSnapshot, at_s: float, resident: float) -> None:
     judged = sum(any(one.suspicion is not None for one in source.snapshot.verdicts) for source in snapshot.sources)
     shed = sum(source.shed is not None for source in snapshot.sources)
+    said = Counter(source.snapshot.message for source in snapshot.sources if source.snapshot.message is not None)
+    for message, times in said.most_common(2):
+        print(f"         {times} times: {message}", flush=True)
     print(
         f"{at_s:5.0f} s  {len(snapshot.sources)} sources, {judged} judged, {shed} shed  {resident:6.0f} MiB  "
         f"{threading.active_count()} threads",
