@@ -22,6 +22,9 @@ Floats = npt.NDArray[np.float64]
 
 STEP_MS = 50.0
 MAX_LAG_MS = 1500.0
+LAGS = round(MAX_LAG_MS / STEP_MS) + 1
+LATEST_START_MS, MIN_SHARE = 1000.0, 0.9
+"""The pictures must begin so early and reach so far into the sequence."""
 SLOW_MS = 2500.0
 """Changes slower than about this are not the sequence's."""
 DECOYS = 24
@@ -58,28 +61,26 @@ def respond(sequence: LightSequence, at_ms: Floats, colours: Floats) -> Response
     if known.sum() < 20:
         return None
     at_ms, colours = at_ms[known], colours[known]
-    if at_ms[0] > 2 * STEP_MS * 10 or at_ms[-1] < 0.9 * sequence.duration_ms:
+    if at_ms[0] > LATEST_START_MS or at_ms[-1] < MIN_SHARE * sequence.duration_ms:
         return None
-    times = np.arange(0.0, sequence.duration_ms, STEP_MS)
-    logs = np.log(colours)
-    raw = np.stack([logs[:, 0] - logs[:, 1], logs[:, 2] - logs[:, 1]], axis=1)
-    even = np.stack([np.interp(times, at_ms, raw[:, one]) for one in range(2)], axis=1)
-    seen = _quick(even)
-    shown = _shown(sequence, times)
-    size = float((shown**2).sum())
-    true = _circular(shown, seen)
-    lags = round(MAX_LAG_MS / STEP_MS) + 1
-    best = int(np.argmax(true[:lags]))
-    scale = float(np.sqrt(size * (seen**2).sum())) + 1e-12
-    null = _null(sequence, seen, true, lags)
-    observed, gain = float(true[best]) / scale, float(true[best]) / size
+    raw = _chroma(np.log(colours))
+    even = _even(sequence, at_ms, raw)
+    seen, lagged = _quick(even), _lagged(sequence)
+    sizes = np.array([float((one**2).sum()) for one in lagged])
+    covariances = np.array([float((one * seen).sum()) for one in lagged])
+    scale = np.sqrt(sizes * float((seen**2).sum())) + 1e-12
+    best = int(np.argmax(covariances / scale))
+    gain = float(covariances[best] / sizes[best])
+    correlation = float(covariances[best] / scale[best])
+    circular = _circular(lagged[0], seen)
+    null = _null(sequence, seen, circular)
     return Response(
-        correlation=observed,
-        p=(1 + int((null >= observed).sum())) / (1 + len(null)),
+        correlation=correlation,
+        p=(1 + int((null >= correlation).sum())) / (1 + len(null)),
         lag_ms=best * STEP_MS,
         gain=gain,
-        gain_error=_gain_error(sequence, seen - gain * np.roll(shown, best, axis=0)),
-        spread_ms=max(0.0, _width_ms(true, best) - _width_ms(_circular(shown, shown), 0)),
+        gain_error=_gain_error(sequence, seen - gain * lagged[best]),
+        spread_ms=max(0.0, _width_ms(circular, best) - _width_ms(_circular(lagged[0], lagged[0]), 0)),
         slow_share=1.0 - float((seen**2).sum()) / max(float(((even - even.mean(axis=0)) ** 2).sum()), 1e-12),
         unchanged_share=float((np.abs(np.diff(raw, axis=0)).max(axis=1) < 1e-5).mean()),
     )
@@ -87,19 +88,32 @@ def respond(sequence: LightSequence, at_ms: Floats, colours: Floats) -> Response
 
 def gain_at(sequence: LightSequence, at_ms: Floats, colours: Floats, lag_ms: float) -> float:
     """The gain of a region at a lag that another region has, such as the neck's."""
-    times = np.arange(0.0, sequence.duration_ms, STEP_MS)
     known = np.isfinite(colours).all(axis=1) & (colours > 0).all(axis=1)
-    logs = np.log(colours[known])
-    raw = np.stack([logs[:, 0] - logs[:, 1], logs[:, 2] - logs[:, 1]], axis=1)
-    seen = _quick(np.stack([np.interp(times, at_ms[known], raw[:, one]) for one in range(2)], axis=1))
-    shown = _shown(sequence, times)
-    return float(_circular(shown, seen)[round(lag_ms / STEP_MS)] / (shown**2).sum())
+    seen = _quick(_even(sequence, at_ms[known], _chroma(np.log(colours[known]))))
+    shown = _lagged(sequence)[round(lag_ms / STEP_MS)]
+    return float((shown * seen).sum() / (shown**2).sum())
+
+
+def _chroma(colours: Floats) -> Floats:
+    """(N, 2): red and blue against green."""
+    return np.stack([colours[:, 0] - colours[:, 1], colours[:, 2] - colours[:, 1]], axis=1)
+
+
+def _even(sequence: LightSequence, at_ms: Floats, chroma: Floats) -> Floats:
+    """The same on an even clock."""
+    times = np.arange(0.0, sequence.duration_ms, STEP_MS)
+    return np.stack([np.interp(times, at_ms, chroma[:, one]) for one in range(2)], axis=1)
+
+
+@lru_cache(maxsize=4)
+def _lagged(sequence: LightSequence) -> tuple[Floats, ...]:
+    """The screen's linear chroma (N, 2), without what is slow, at each lag from 0 to 1.5 s."""
+    times = np.arange(0.0, sequence.duration_ms, STEP_MS)
+    return tuple(_shown(sequence, times - STEP_MS * lag) for lag in range(LAGS))
 
 
 def _shown(sequence: LightSequence, times: Floats) -> Floats:
-    """The screen's linear chroma (N, 2), without what is slow."""
-    light = sequence.linear_at(times)
-    return _quick(np.stack([light[:, 0] - light[:, 1], light[:, 2] - light[:, 1]], axis=1))
+    return _quick(_chroma(sequence.linear_at(times)))
 
 
 def _quick(signal: Floats) -> Floats:
@@ -118,15 +132,15 @@ def _circular(shown: Floats, seen: Floats) -> Floats:
     return np.asarray(np.fft.irfft(spectrum, len(shown), axis=0).sum(axis=1), np.float64)
 
 
-def _null(sequence: LightSequence, seen: Floats, true: Floats, lags: int) -> Floats:
+def _null(sequence: LightSequence, seen: Floats, circular: Floats) -> Floats:
     """Correlations at the best of as many lags, for what the screen did not show."""
     power = float((seen**2).sum())
     edge = round(EDGE_MS / STEP_MS)
-    size = float((_shown(sequence, np.arange(len(seen), dtype=np.float64) * STEP_MS) ** 2).sum())
-    rows = [true[edge : len(true) - edge] / (np.sqrt(size * power) + 1e-12)]
+    own = float((_lagged(sequence)[0] ** 2).sum())
+    rows = [circular[edge : len(circular) - edge] / (np.sqrt(own * power) + 1e-12)]
     for decoy in _decoys(sequence.seed, sequence.duration_ms):
         rows.append(_circular(decoy, seen) / (np.sqrt(float((decoy**2).sum()) * power) + 1e-12))
-    return np.array([float(row[at : at + lags].max()) for row in rows for at in range(0, len(row) - lags + 1, lags)])
+    return np.array([float(row[at : at + LAGS].max()) for row in rows for at in range(0, len(row) - LAGS + 1, LAGS)])
 
 
 def _gain_error(sequence: LightSequence, left: Floats) -> float:

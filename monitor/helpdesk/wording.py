@@ -120,7 +120,7 @@ LIGHT_TEXT: Mapping[LightWhy, str] = MappingProxyType(
         LightWhy.CODEC: "The connection leaves out so much colour that nothing can be measured.",
         LightWhy.SMALL_SCREEN: "The screen is too small, or too far away, to light the face.",
         LightWhy.DAYLIGHT: "The light in the room is too strong for the screen to be seen on the face.",
-        LightWhy.ONLY_FACE: "The face followed the screen, but there is nothing around it to compare with.",
+        LightWhy.ONLY_FACE: "The face followed the screen, but nothing around it followed well enough to compare with.",
         LightWhy.SMEARED: "The colour followed the screen too softly to be timed.",
         LightWhy.UNSURE: "The colour followed the screen too weakly to be sure.",
         LightWhy.DECLINED: "The caller asked for no changing light. That is all it says.",
