@@ -81,7 +81,7 @@ def make_writer(told: list[str]) -> Iterator[Callable[..., HistoryWriter]]:
 
     yield make
     for one in made:
-        one.close(END)
+        one.close(END, 30)
 
 
 def keep(make_writer: Callable[..., HistoryWriter], *records: Record, **arguments: object) -> None:
@@ -89,7 +89,7 @@ def keep(make_writer: Callable[..., HistoryWriter], *records: Record, **argument
     one = make_writer(**arguments)
     for record in records:
         one.put(record)
-    assert one.close(END)
+    assert one.close(END, 30)
 
 
 def wait_for(what: Callable[[], object], seconds: float = 20.0) -> None:
@@ -182,7 +182,7 @@ def test_only_the_owner_may_read_the_files(make_writer: Callable[..., HistoryWri
     files = list(history_path().parent.iterdir())
     assert len(files) >= 3
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
-    one.close(END)
+    one.close(END, 30)
     history_path().chmod(0o644)
     the_history().close()
     assert stat.S_IMODE(history_path().stat().st_mode) == 0o600
@@ -271,7 +271,7 @@ def test_old_sessions_go_by_age_and_the_oldest_by_size(make_writer: Callable[...
         one = make_writer(session=start(str(index), NOW + index * DAY_S))
         for record in alerts:
             one.put(record)
-        assert one.close(SessionEnd(NOW + index * DAY_S, Ending.ENDED, None, 0))
+        assert one.close(SessionEnd(NOW + index * DAY_S, Ending.ENDED, None, 0), 30)
     with the_history(NOW + 31.5 * DAY_S) as history:
         assert history.tend(Retention(30.0, 100.0)).by_age == 2
         assert history.tend(Retention(30.0, 1.0)).by_size == 2
@@ -379,7 +379,7 @@ def test_a_newer_file_is_refused_in_words(make_writer: Callable[..., HistoryWrit
     with pytest.raises(HistoryError, match="written by a newer unmask"):
         the_history()
     one = make_writer(session=start("two"))
-    assert one.close(END)
+    assert one.close(END, 30)
     assert len(told) == 1
     assert "newer unmask" in told[0]
 
@@ -409,7 +409,7 @@ def test_a_locked_file_is_told_once_and_nothing_is_lost(
     lock.execute("ROLLBACK")
     lock.close()
     wait_for(lambda: one.problem is None)
-    assert one.close(END)
+    assert one.close(END, 30)
     with the_history() as history:
         assert len(history.session(2).points) == 20
     assert one.dropped == 0
@@ -432,7 +432,7 @@ def test_a_queue_that_is_full_drops_and_counts_and_never_waits(
     assert time.monotonic() - began < 5.0
     assert 4000 - writer.QUEUE - writer.BATCH <= one.dropped <= 4000 - writer.QUEUE
     hold.set()
-    assert one.close(END)
+    assert one.close(END, 30)
     with the_history() as history:
         assert history.session(1).dropped == one.dropped
 
@@ -457,7 +457,7 @@ def test_a_full_disk_is_told_in_words_and_recovers(
     assert "the disk is full; make room" in told[0]
     full = False
     wait_for(lambda: one.problem is None)
-    assert one.close(END)
+    assert one.close(END, 30)
     with the_history() as history:
         assert len(history.session(2).verdicts) == 500
 
@@ -486,10 +486,17 @@ def test_a_folder_that_cannot_be_written_is_told_once(
     one = make_writer()
     one.put(ScorePoint(1.0, 1, 0.5, 0.5))
     wait_for(lambda: told)
-    assert one.close(END)
+    assert one.close(END, 30)
     assert len(told) == 1
     assert "cannot be opened" in told[0]
     assert one.dropped >= 1
+
+
+def has_a_session() -> bool:
+    if not history_path().exists():
+        return False
+    with the_history() as history:
+        return history.sessions() != ()
 
 
 @pytest.mark.parametrize("everything", [True, False])
@@ -498,7 +505,7 @@ def test_a_recording_whose_session_was_deleted_keeps_no_more(
 ) -> None:
     one = make_writer()
     one.put(ScorePoint(1.0, 1, 0.5, 0.5))
-    wait_for(lambda: history_path().exists() and the_history().sessions())
+    wait_for(has_a_session)
     if everything:
         delete_everything()
     else:
@@ -507,7 +514,7 @@ def test_a_recording_whose_session_was_deleted_keeps_no_more(
     one.put(ScorePoint(2.0, 1, 0.5, 0.5))
     wait_for(lambda: told)
     assert "nothing more is kept of this session" in told[0]
-    assert one.close(END)
+    assert one.close(END, 30)
     history = open_history()
     assert history is None if everything else history is not None and history.sessions() == ()
     if history is not None:
@@ -534,7 +541,7 @@ def test_two_programs_record_at_the_same_time(make_writer: Callable[..., History
             one.put(VerdictChange(float(second), 1, State.NO_SIGN, 0.1))
         if second % 50 == 0:
             time.sleep(0.02)
-    assert all(one.close(END, timeout_s=30) for one in both)
+    assert all(one.close(END, 30) for one in both)
     assert told == []
     with the_history() as history:
         assert [len(history.session(one.session_id).verdicts) for one in history.sessions()] == [300, 300]
