@@ -154,5 +154,6 @@ def test_what_chromium_sends_is_watched(chromium: tuple[LoopThread, Chromium], c
         finally:
             source.close()
     numbers = [number_of(frame.image) for frame in seen]
-    assert numbers == sorted(set(numbers))
+    assert numbers == sorted(numbers)  # a browser that is held up may send one twice
+    assert len(set(numbers)) > 3
     assert seen[-1].image.shape == (240, 320, 3)
