@@ -123,8 +123,8 @@ async function badge(tabId, settings, people, trouble) {
 async function register() {
   const { origins } = await read();
   const kept = [];
-  for (const origin of origins) {
-    if (await chrome.permissions.contains({ origins: [patternOf(origin)] })) kept.push(patternOf(origin));
+  for (const pattern of new Set(origins.map(patternOf))) {
+    if (await chrome.permissions.contains({ origins: [pattern] })) kept.push(pattern);
   }
   await chrome.scripting.unregisterContentScripts({ ids: ["hook", "publish"] }).catch(() => {});
   if (!kept.length) return;

@@ -30,6 +30,7 @@
   /** Whether a track gives pictures: a call tells by no event that somebody has turned their camera off. */
   class Pictures {
     constructor(track) {
+      this.track = track;
       this.count = 0;
       this.moved_ms = -Infinity;
       this.video = document.createElement("video");
@@ -41,7 +42,9 @@
     /** Whether a new one came within the last seconds. */
     come(now) {
       const count = this.video.getVideoPlaybackQuality().totalVideoFrames;
-      if (count > this.count) this.moved_ms = now;
+      // Firefox counts none of a stream's; there the track's own word is all there is.
+      const uncounted = count === 0 && this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
+      if (uncounted ? !this.track.muted : count > this.count) this.moved_ms = now;
       this.count = count;
       return now - this.moved_ms < STILL_MS;
     }

@@ -43,7 +43,11 @@ export function parseOrigin(typed) {
   return address.origin;
 }
 
-export const patternOf = (origin) => `${origin}/*`;
+/** Firefox knows no ports in match patterns, so access is by host; `allowed` then looks at the whole origin. */
+export function patternOf(origin) {
+  const { protocol, hostname } = new URL(origin);
+  return `${protocol}//${hostname}/*`;
+}
 
 /** The call pages that the extension knows from the start, as match patterns. */
 export const builtIn = () => chrome.runtime.getManifest().content_scripts[0].matches;
@@ -76,6 +80,8 @@ export async function addOrigin(origin) {
 
 export async function removeOrigin(origin) {
   const { origins } = await read();
-  await chrome.storage.local.set({ origins: origins.filter((one) => one !== origin) });
+  const kept = origins.filter((one) => one !== origin);
+  await chrome.storage.local.set({ origins: kept });
+  if (kept.some((one) => patternOf(one) === patternOf(origin))) return;
   await chrome.permissions.remove({ origins: [patternOf(origin)] }).catch(() => {});
 }

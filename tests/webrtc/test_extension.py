@@ -301,7 +301,7 @@ def test_only_call_pages_and_our_own_pages_are_heard(tmp_path: Path) -> None:
             assert (await options.evaluate(send.replace("WHAT", "{kind: 'status'}")))["trouble"] is None
             assert [path for _, path, _ in server.requests] == ["/api/status"]
             # A page outside the list is left as it was.
-            page = await browser.open(f"{server.origin}/")
+            page = await browser.open(f"http://localhost:{server.port}/")
             assert "RTCPeerConnection" in await page.evaluate("Function.prototype.toString.call(RTCPeerConnection)")
             assert await page.evaluate("typeof chrome?.runtime?.sendMessage") == "undefined"
 
