@@ -185,7 +185,7 @@ def main() -> int:
     made = reports(card, people)
     print("\n".join(lines(card, made)))
     if arguments.record:
-        write_card(arguments.card, replace(card, found=found_rows(card, made)))
+        write_card(arguments.card, replace(load_card(arguments.card), found=found_rows(card, made)))
     return 0
 
 
