@@ -45,11 +45,15 @@ class X11Windows:
         )
         self._refused: type[Exception] = error.XError
         self._catch: Callable[..., Any] = error.CatchError
-        with self._alive():
-            self._display: Any = display.Display()
+        self._images = XcbImages()  # first: python-xlib leaves sockets open where no server answers
+        try:
+            with self._alive():
+                self._display: Any = display.Display()
+        except BaseException:
+            self._images.close()
+            raise
         self._display.set_error_handler(lambda *_: None)
         self._login = LoginSession()
-        self._images: XcbImages | None = None
         self._redirected: set[int] = set()
         self._pids: dict[int, int | None] = {}
         self._hidden: dict[int, tuple[bool, int]] = {}
@@ -82,8 +86,6 @@ class X11Windows:
 
     def grab(self, handle: int) -> Shot | None:
         with self._alive():
-            if self._images is None:
-                self._images = XcbImages()
             window = self._display.create_resource_object("window", handle)
             if self.overlapped:
                 return self._grab_from_screen(window)
@@ -109,9 +111,7 @@ class X11Windows:
 
     def close(self) -> None:
         self._login.close()
-        if self._images is not None:
-            self._images.close()
-            self._images = None
+        self._images.close()
         try:
             self._display.close()
         except self._lost:
@@ -238,8 +238,7 @@ class X11Windows:
         if size is None:
             return None
         try:
-            images = self._images
-            return None if images is None else images.grab(pixmap.id, 0, 0, size.width, size.height)
+            return self._images.grab(pixmap.id, 0, 0, size.width, size.height)
         finally:
             pixmap.free()
             self._display.flush()
@@ -247,7 +246,7 @@ class X11Windows:
     def _grab_from_screen(self, window: Any) -> Shot | None:
         place = self._place(window)
         screen = self._ask(self._root.get_geometry)
-        if place is None or screen is None or self._images is None:
+        if place is None or screen is None:
             return None
         seen = place.overlap(Rect(0, 0, screen.width, screen.height))
         if seen is None:
