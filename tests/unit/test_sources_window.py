@@ -306,3 +306,10 @@ def test_an_x_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_session_without_windows(environment: dict[str, str], says: str) -> None:
     with pytest.raises(SourceError, match=says):
         open_window_system("linux", environment)
+
+
+@pytest.mark.parametrize(("platform", "says"), [("win32", "not Windows"), ("darwin", "not macOS")])
+def test_another_systems_windows_say_so(platform: str, says: str) -> None:
+    """The modules of the other systems load here, and nothing of theirs is called."""
+    with pytest.raises(SourceError, match=says):
+        open_window_system(platform, {})
