@@ -159,12 +159,13 @@ def _h264(pictures: Iterator[UInt8Array], bitrate_kbps: int, rate_hz: int) -> It
     coder.options = {"preset": "veryfast", "tune": "zerolatency", "threads": "1"}
     reader = av.CodecContext.create("h264", "r")
     assert isinstance(reader, av.VideoCodecContext)
+    reader.thread_count = 1
     for number, picture in enumerate(pictures):
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p", threads=1)
         frame.pts, frame.time_base = number, Fraction(1, rate_hz)
         for packet in coder.encode(frame):
             for decoded in reader.decode(packet):
-                yield np.asarray(decoded.to_ndarray(format="rgb24"), np.uint8)
+                yield np.asarray(decoded.to_ndarray(format="rgb24", threads=1), np.uint8)
     for last in [*coder.encode(None), None]:
         for decoded in reader.decode(last):
-            yield np.asarray(decoded.to_ndarray(format="rgb24"), np.uint8)
+            yield np.asarray(decoded.to_ndarray(format="rgb24", threads=1), np.uint8)

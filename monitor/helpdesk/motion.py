@@ -155,6 +155,12 @@ def first_past(at_ms: Floats, signal: Floats, threshold: float) -> float | None:
     return float(at_ms[past[0]]) if len(past) else None
 
 
+def highest(signal: Floats) -> float:
+    """The second highest value, at least 0: one sample alone shows nothing."""
+    values = np.sort(signal[np.isfinite(signal)])
+    return max(0.0, float(values[-2])) if len(values) > 1 else 0.0
+
+
 def turns(signal: Floats, swing: float) -> list[int]:
     """Indices of the turning points between swings of at least `swing`, both ends included: n points, n - 1 swings."""
     found: list[int] = []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from monitor.helpdesk.challenge_types import Drawn, Floats, Why
-from monitor.helpdesk.motion import first_past, onset_ms
+from monitor.helpdesk.challenge_types import Drawn, Why
+from monitor.helpdesk.motion import first_past, highest, onset_ms
 from monitor.helpdesk.record_entries import Measured
 from monitor.helpdesk.scoring import Finding, Need, Seen, change
 
@@ -19,7 +19,7 @@ def find(drawn: Drawn, seen: Seen, answer_ms: float) -> Finding:
     after = motion.part(0.0, answer_ms)
     at_ms, pitch = motion.at_ms[after], change(motion, motion.pitch_deg)[after]
     first = -pitch if drawn.mirrored else pitch
-    reached, second = _highest(first), _highest(-first)
+    reached, second = highest(first), highest(-first)
     measured = (Measured("first way", reached, "deg"), Measured("second way", second, "deg"))
     began = onset_ms(at_ms, pitch, BEGUN_DEG)
     first_at, second_at = first_past(at_ms, first, HALF_DEG), first_past(at_ms, -first, HALF_DEG)
@@ -34,8 +34,3 @@ def find(drawn: Drawn, seen: Seen, answer_ms: float) -> Finding:
     if not (np.abs(late[np.isfinite(late)]) < BACK_DEG).any():
         return Finding(Why.NOT_BACK, began, end_ms, measured)
     return Finding(Why.DONE, began, end_ms, measured)
-
-
-def _highest(signal: Floats) -> float:
-    values = np.sort(signal[np.isfinite(signal)])
-    return max(0.0, float(values[-2])) if len(values) > 1 else 0.0

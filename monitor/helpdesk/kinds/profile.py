@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from monitor.helpdesk.challenge_types import Drawn, Floats, Why
-from monitor.helpdesk.motion import first_past, onset_ms
+from monitor.helpdesk.motion import first_past, highest, onset_ms
 from monitor.helpdesk.record_entries import Measured
 from monitor.helpdesk.scoring import Finding, Need, Seen, change
 
@@ -22,7 +22,7 @@ def find(drawn: Drawn, seen: Seen, answer_ms: float) -> Finding:
     after = motion.part(0.0, answer_ms)
     at_ms, yaw = motion.at_ms[after], _with_lost(change(motion, motion.yaw_deg))[after]
     first = -yaw if drawn.mirrored else yaw
-    reached, second = _highest(first), _highest(-first)
+    reached, second = highest(first), highest(-first)
     measured = (Measured("first side", reached, "deg"), Measured("second side", second, "deg"))
     began = onset_ms(at_ms, yaw, BEGUN_DEG)
     first_at, second_at = first_past(at_ms, first, HALF_DEG), first_past(at_ms, -first, HALF_DEG)
@@ -48,9 +48,3 @@ def _with_lost(yaw: Floats) -> Floats:
         elif abs(last) >= LOST_FROM_DEG:
             out[at] = np.copysign(LOST_DEG, last)
     return out
-
-
-def _highest(signal: Floats) -> float:
-    """The second highest value: one sample alone shows nothing."""
-    values = np.sort(signal[np.isfinite(signal)])
-    return max(0.0, float(values[-2])) if len(values) > 1 else 0.0
