@@ -171,17 +171,17 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
     from monitor.webrtc.server import ServerSettings
 
     server = ServerSettings(
         host=arguments.host,
         port=arguments.port,
-        token=arguments.token,
+        token=arguments.token or settings.serve_token.get_secret_value() or None,
         tls_cert=arguments.tls_cert,
         tls_key=arguments.tls_key,
         allow_origins=tuple(arguments.allow_origin),
     )
-    settings = _settings(arguments)
     from monitor.notice import check_notice
 
     check_notice(["webrtc:"], settings, given=arguments.notice_given)

@@ -103,6 +103,10 @@ class Settings(BaseSettings):
         SecretStr,
         Field(description="bearer token of the WHEP endpoint that is watched (UNMASK_WHEP_TOKEN); no flag"),
     ] = SecretStr("")
+    serve_token: Annotated[
+        SecretStr,
+        Field(description="token that publishers must give to 'serve' and webrtc: (UNMASK_SERVE_TOKEN); no flag"),
+    ] = SecretStr("")
     history: Annotated[
         bool, Field(description="keep what is said in a local history of sessions ('unmask sessions'); no faces")
     ] = False

@@ -91,8 +91,14 @@ def open_address(uri: str, settings: Settings, clock: Clock, region: Region | No
     """Open a source address with the user's settings. Raises SourceError."""
     from monitor.sources import open_source
 
-    token = settings.whep_token.get_secret_value()
-    return open_source(uri, clock=clock, max_frame_px=settings.max_frame_px, region=region, whep_token=token)
+    return open_source(
+        uri,
+        clock=clock,
+        max_frame_px=settings.max_frame_px,
+        region=region,
+        whep_token=settings.whep_token.get_secret_value(),
+        serve_token=settings.serve_token.get_secret_value() or None,
+    )
 
 
 def reopener(uri: str, settings: Settings, clock: Clock, region: Region | None = None) -> Callable[[], Source]:

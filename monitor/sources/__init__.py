@@ -64,12 +64,14 @@ def open_source(
     max_frame_px: int = 1920,
     region: Region | None = None,
     whep_token: str | None = None,
+    serve_token: str | None = None,
 ) -> Source:
     """Open the source that `uri` names.
 
     `region` is x, y, width, height as fractions of the picture; it is cut out, with even sides, before anything
     else. Frames whose longer side is over `max_frame_px` are scaled down to even sizes. `whep_token` goes to a WHEP
-    endpoint alone. Raises SourceError, one line, where the address is wrong or the source cannot be opened.
+    endpoint alone; `serve_token` is asked of publishers. Raises SourceError, one line, where the address is wrong or
+    the source cannot be opened.
     """
     address = parse_address(uri)
     fit = FrameFit(max_frame_px, region)
@@ -97,7 +99,7 @@ def open_source(
         case WebRtcAddress():
             from monitor.sources.webrtc import open_webrtc
 
-            return open_webrtc(address, clock=clock, fit=fit)
+            return open_webrtc(address, clock=clock, fit=fit, token=serve_token)
         case WhepAddress():
             from monitor.sources.whep import open_whep
 

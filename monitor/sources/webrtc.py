@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from monitor.clock import Clock
-from monitor.errors import SourceError
+from monitor.errors import SettingsError, SourceError
 from monitor.sources.address import WebRtcAddress
 from monitor.sources.base import Standing
 from monitor.sources.geometry import FrameFit
@@ -37,17 +37,26 @@ def _make_server(settings: ServerSettings, on_track: OnTrack, on_gone: OnGone) -
 
 
 def open_webrtc(
-    address: WebRtcAddress, *, clock: Clock, fit: FrameFit | None = None, make_server: MakeServer = _make_server
+    address: WebRtcAddress,
+    *,
+    clock: Clock,
+    fit: FrameFit | None = None,
+    token: str | None = None,
+    make_server: MakeServer = _make_server,
 ) -> LiveSource:
-    """A source that listens when its frames are first asked for; until a picture comes its size is told as 0 x 0."""
+    """A source that listens when its frames are first asked for; until a picture comes its size is told as 0 x 0.
+    Publishers must give `token`, None makes one up and says it. Raises SourceError for one that cannot be used."""
+    try:
+        settings = ServerSettings(port=address.port, token=token)
+    except SettingsError as error:
+        raise SourceError(str(error)) from None
     info = SourceInfo(str(address), SourceKind.WEBRTC, TITLE, 0, 0)
-    return LiveSource(info, _WebRtcCapture(address, clock, fit, make_server), clock=clock)
+    return LiveSource(info, _WebRtcCapture(settings, fit, make_server), clock=clock)
 
 
 class _WebRtcCapture:
-    def __init__(self, address: WebRtcAddress, clock: Clock, fit: FrameFit | None, make_server: MakeServer) -> None:
-        self._address = address
-        self._clock = clock
+    def __init__(self, settings: ServerSettings, fit: FrameFit | None, make_server: MakeServer) -> None:
+        self._settings = settings
         self._fit = fit
         self._make_server = make_server
         self._waiting = "opening the door for a call"
@@ -63,12 +72,13 @@ class _WebRtcCapture:
         return Standing(waiting=self._waiting) if shown is None else shown.standing
 
     def run(self, offer: Offer) -> None:
-        server = self._make_server(ServerSettings(port=self._address.port), self._came, self._went)
+        server = self._make_server(self._settings, self._came, self._went)
         server.start()
         self._server = server
+        token = server.token if self._settings.token is None else "TOKEN"  # one that was given is not told again
         self._waiting = (
-            f"waiting for a call: open {server.url}#token={server.token} in a browser, or publish by WHIP to "
-            f"{server.url}whip/call with the bearer token {server.token}"
+            f"waiting for a call: open {server.url}#token={token} in a browser, or publish by WHIP to "
+            f"{server.url}whip/call with the bearer token {token}"
         )
         try:
             relay = _Relay(offer)

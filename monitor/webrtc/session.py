@@ -80,7 +80,7 @@ class Session:
         self.tracks: list[Track] = []
         self.device: DeviceReport | None = None
         self.ufrag = ""
-        self._names = tuple(names)
+        self.names = tuple(names)
         self._limits = limits
         self._clock = clock
         self._events = events
@@ -97,13 +97,16 @@ class Session:
     # ------------------------------------------------------------------------------------ negotiation
 
     async def answer(self, offer: Offer) -> str:
-        """Take the offer; the SDP answer. Raises HttpProblem 400 or 422, after which the session is over."""
+        """Take the offer; the SDP answer. Raises HttpProblem 400, 422 or 503, after which the session is over."""
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await self._answer(offer)
         except HttpProblem:
             await self.close()
             raise
+        except TimeoutError:
+            await self.close()
+            raise HttpProblem(503, "this machine is too busy to answer; try again", {"Retry-After": "5"}) from None
         except Exception as error:  # whatever aiortc makes of an offer that it cannot use
             log.debug("an offer was not understood: %s", type(error).__name__)
             await self.close()
@@ -190,7 +193,7 @@ class Session:
         if connection is None or remote.kind != "video":
             return
         number = len(self.tracks)
-        name = self._names[number] if number < len(self._names) else f"{self.endpoint} {number + 1}"
+        name = self.names[number] if number < len(self.names) else f"{self.endpoint} {number + 1}"
         rtp = next(t.receiver for t in connection.getTransceivers() if t.receiver.track is remote)
         receiver = TrackReceiver(remote, title=name, rtp=rtp, clock=self._clock, limits=self._limits)
         self.tracks.append(Track(name, receiver))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -15,10 +16,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiortc import RTCPeerConnection
 
 from monitor.webrtc.limits import Limits
 from monitor.webrtc.offer import HttpProblem, reachable_here, read_fragment, read_names, read_offer
 from monitor.webrtc.reassembly import EncodedPicture, Reassembly
+from monitor.webrtc.receiver import TrackReceiver
+from monitor.webrtc.session import Session
 from tests.webrtc.conftest import Serving
 from tests.webrtc.peers import Pictures, Publisher, wait_for
 from tests.webrtc.test_whip import offer_text
@@ -271,6 +275,13 @@ def test_the_largest_bodies_are_read_in_no_time(filler: str) -> None:
 # ------------------------------------------------------------------------------------------------ comings and goings
 
 
+def living() -> int:
+    """How many sessions, receivers and connections (of the visitors, too) are still in memory."""
+    gc.collect()
+    kinds = (Session, TrackReceiver, RTCPeerConnection)
+    return sum(isinstance(one, kinds) for one in gc.get_objects())
+
+
 def come_and_go(serving: Serve, times: int, side_by_side: int) -> None:
     """Full connections with media; half of the peers leave with DELETE, half just vanish."""
     here = serving(Limits(requests_a_s=1e9, idle_s=1.0, first_frame_s=20.0))
@@ -293,10 +304,18 @@ def come_and_go(serving: Serve, times: int, side_by_side: int) -> None:
     here.loop.run(visits(100_000, 2), 60.0)
     wait_for(lambda: len(here.told.went) == 2, 40.0)
     before = Standing.of(here)
+    del here.told.came[:], here.told.went[:]
+    alive = living()
+    seen = 0
     for first in range(0, times, side_by_side):
-        here.loop.run(visits(first, min(side_by_side, times - first)), 120.0)
-    wait_for(lambda: len(here.told.came) == len(here.told.went) == times + 2, 60.0)
+        count = min(side_by_side, times - first)
+        here.loop.run(visits(first, count), 120.0)
+        wait_for(lambda: len(here.told.came) == len(here.told.went) == count, 60.0)  # noqa: B023
+        seen += len(here.told.came)
+        del here.told.came[:], here.told.went[:]
+    assert seen == times
     settle(here, before)
+    wait_for(lambda: living() <= alive + 2, what="for the objects of the visitors to go")
 
 
 @pytest.mark.timeout(300)

@@ -94,3 +94,20 @@ def test_a_port_that_is_taken_is_told_in_one_line(reader: Reader) -> None:
     wait_for(lambda: second.error, what="for the refusal")
     assert "choose another" in str(second.error)
     second.close()
+
+
+def test_a_token_that_was_given_is_asked_for_and_not_told(peers: LoopThread) -> None:
+    source = open_source("webrtc:?port=0", clock=MonotonicClock(), serve_token="a token of my own")
+    assert isinstance(source, LiveSource)
+    reader = Reader(source)
+    try:
+        url, told = door(reader)
+        assert told == "TOKEN"
+        assert Publisher(peers, url, told, [Pictures()]).start().status == 401
+        ann = Publisher(peers, url, "a token of my own", [Pictures()]).start()
+        wait_for(lambda: reader.frames, what="for pictures")
+        ann.stop()
+    finally:
+        reader.close()
+    with pytest.raises(SourceError, match="printable"):
+        open_source("webrtc:", clock=MonotonicClock(), serve_token="a\nb")
