@@ -48,6 +48,14 @@ class Pictured(Protocol):
     def cut_out(self, regions: tuple[tuple[float, float, float, float], ...]) -> None: ...
 
 
+@runtime_checkable
+class Gathers(Protocol):
+    """Several sources watched as one: `monitor.gathering.Gathering`."""
+
+    @property
+    def on_screen(self) -> Pictured | None: ...
+
+
 class ProbeState(enum.Enum):
     """How far the proof is."""
 
@@ -102,7 +110,11 @@ class OverlayProbe:
         return {ProbeState.INSIDE: inside, ProbeState.UNPROVED: UNPROVED}.get(self.state)
 
     def look(self, monitor: object, kind: SourceKind | None, generation: int) -> None:
-        """Go on with the proof for `monitor`, whose source is of `kind`; another generation is proved anew."""
+        """Go on with the proof for `monitor`, whose source is of `kind`; another generation is proved anew. Of several
+        sources, the first screen or window is meant."""
+        if isinstance(monitor, Gathers):
+            monitor = monitor.on_screen
+            kind = None if monitor is None else SourceKind.SCREEN
         if generation != self._generation:
             self.close()
             self._generation, self.state, self._cut = generation, ProbeState.WAITING, None

@@ -13,10 +13,11 @@ from monitor.clock import Clock, MonotonicClock
 from monitor.errors import UnmaskError
 from monitor.hub import Hub, HubSnapshot
 from monitor.merged import OVER, Merger
+from monitor.pipeline import Monitor
 from monitor.settings import Settings
 from monitor.shared import MakeSource
 from monitor.stages import reopener
-from monitor.types import RunState, Snapshot
+from monitor.types import RunState, Snapshot, SourceKind
 
 POLL_S = 0.05
 
@@ -78,6 +79,15 @@ class Gathering:
         states = self.states()
         with self._lock:
             return self._merger.merge(states) if states.sources else _NOTHING_YET
+
+    @property
+    def on_screen(self) -> Monitor | None:
+        """What watches the first screen or window among the sources, None where there is none."""
+        kinds = (SourceKind.SCREEN, SourceKind.WINDOW)
+        for one in self.states().sources:
+            if one.snapshot.source is not None and one.snapshot.source.kind in kinds:
+                return self._hub.monitor(one.source_id)
+        return None
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until every source has ended or failed. False after `timeout_s`."""

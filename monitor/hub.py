@@ -143,6 +143,12 @@ class Hub:
             notice,
         )
 
+    def monitor(self, source_id: int) -> Monitor | None:
+        """What watches this source; None where it is not there."""
+        with self._lock:
+            watched = self._sources.get(source_id)
+        return None if watched is None else watched.monitor
+
     def error(self, source_id: int) -> UnmaskError | None:
         """Why this source has failed; None where it has not or is not there."""
         with self._lock:

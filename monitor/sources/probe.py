@@ -21,6 +21,8 @@ LIKENESS = 0.55
 """Least correlation of the grey patch at a place that is looked at closely."""
 CANDIDATES = 3
 """Places of one scale that are looked at closely."""
+MEASURED_PX = 96
+"""Size at which the patch is measured, at most."""
 MATCHING_CELLS = 30
 """Of 36, whose centre has the shown colour."""
 COLOUR_TOLERANCE = 100
@@ -84,7 +86,28 @@ def find_patch(image: UInt8Array, patch: Patch) -> Found | None:
                 best_likeness, best_found = best, found
                 break
             likeness[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5] = -1.0
-    return best_found
+    return None if best_found is None else _measure(image, patch, best_found)
+
+
+def _measure(image: UInt8Array, patch: Patch, found: Found) -> Found:
+    """The place and size to about a hundredth: the patch is fitted at many sizes into what lies round `found`."""
+    import cv2
+
+    x0, y0 = max(0, int(found.x - 0.25 * found.side)), max(0, int(found.y - 0.25 * found.side))
+    x1, y1 = int(found.x + 1.25 * found.side) + 1, int(found.y + 1.25 * found.side) + 1
+    around = image[y0:y1, x0:x1]
+    shrink = min(1.0, MEASURED_PX / found.side)
+    small = cv2.resize(around, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    whole, best, measured = patch.image(), -1.0, found
+    for factor in np.linspace(0.88, 1.12, 33):
+        side = round(found.side * shrink * factor)
+        if not CELLS <= side <= min(small.shape[:2]):
+            continue
+        likeness = cv2.matchTemplate(small, cv2.resize(whole, (side, side)), cv2.TM_CCOEFF_NORMED)
+        _, value, _, (x, y) = cv2.minMaxLoc(likeness)
+        if value > best:
+            best, measured = value, Found(x0 + x / shrink, y0 + y / shrink, side / shrink)
+    return measured
 
 
 def _look_closely(image: UInt8Array, patch: Patch, x: float, y: float, side: float) -> Found | None:

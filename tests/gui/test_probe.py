@@ -126,6 +126,22 @@ def test_without_pictures_nothing_is_claimed(qtbot, overlay: Overlay, monkeypatc
     probe.close()
 
 
+def test_of_several_sources_the_screen_is_probed(qtbot, overlay: Overlay, probe: OverlayProbe) -> None:
+    camera = Camera(overlay, sees=True)
+    gathered = SimpleNamespace(on_screen=None)
+    probe.look(gathered, SourceKind.WEBCAM, 1)
+    assert probe.state is ProbeState.WAITING
+    gathered.on_screen = camera
+
+    def over() -> bool:
+        camera.snap()
+        probe.look(gathered, SourceKind.WEBCAM, 1)
+        return probe.state is ProbeState.INSIDE
+
+    qtbot.waitUntil(over, timeout=40_000)
+    assert_covered(camera, overlay)
+
+
 @pytest.mark.parametrize("kind", [SourceKind.WEBCAM, SourceKind.FILE, None])
 def test_cameras_and_files_are_not_probed(overlay: Overlay, probe: OverlayProbe, kind: SourceKind | None) -> None:
     camera = Camera(overlay, sees=True)
