@@ -65,7 +65,6 @@ class _Read:
 
     line: Line | None
     problem: str
-    named_key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +95,8 @@ def check(data: bytes, key: Ed25519PublicKey | None = None) -> Check:
     judge = key or own
     reads = [_read(one, judge) for one in whole]
     found = _first_fault(reads, key, own)
+    if found is None and own is None and reads:
+        found = _Found(Fault.EDITED, 1, "it names no key that the lines could be signed with")
     if found is None and rest:
         found = _Found(Fault.TRUNCATED, len(whole) + 1, "the file ends in the middle of a line")
     if found is None and not reads:
@@ -148,9 +149,7 @@ def _read(data: bytes, key: Ed25519PublicKey | None) -> _Read:
         line = read_line(data)
     except BadLine as error:
         return _Read(None, str(error))
-    if key is None:
-        return _Read(None, "there is no first line that names a key")
-    if not line.signed_by(key):
+    if key is not None and not line.signed_by(key):
         return _Read(None, "its signature is not by the key of this record")
     return _Read(line, "")
 
