@@ -34,6 +34,16 @@ function namesHeader(name) {
   return JSON.stringify([name]).replace(/[^\x20-\x7e]/g, (unit) => "\\u" + unit.charCodeAt(0).toString(16).padStart(4, "0"));
 }
 
+/** What unmask calls the participant: two of one name are told apart there. */
+function givenName(response) {
+  try {
+    const [name] = JSON.parse(response.headers.get("X-Unmask-Names"));
+    return typeof name === "string" ? name.slice(0, MAX_NAME_CHARS) : null;
+  } catch {
+    return null;
+  }
+}
+
 async function offer({ sdp, name }) {
   const settings = await read();
   if (!settings.on) return { trouble: "unmask is switched off." };
@@ -50,7 +60,8 @@ async function offer({ sdp, name }) {
   const answer = await response.text();
   const location = new URL(response.headers.get("Location") ?? "/", response.url);
   const resource = location.origin === settings.endpoint ? location.pathname : null;
-  return answer.length <= MAX_ANSWER_CHARS ? { answer, resource } : { resource, trouble: "unmask gave an answer that is too long." };
+  const given = givenName(response) ?? String(name).slice(0, MAX_NAME_CHARS);
+  return answer.length <= MAX_ANSWER_CHARS ? { answer, resource, given } : { resource, trouble: "unmask gave an answer that is too long." };
 }
 
 async function end({ resource }) {
@@ -108,7 +119,8 @@ async function badge(tabId, settings, people, trouble) {
   const look = !settings.on || !people.length ? ["", GREY] : trouble ? ["!", GREY] : [String(sent), BLUE];
   if (sent && settings.on) {
     const { sources } = await status();
-    if (sources.some((one) => one.state === "SUSPECT")) look.splice(0, 2, "!", RED);
+    const ours = (one) => people.some((person) => person.state === "sent" && person.name === one.name);
+    if (sources.some((one) => one.state === "SUSPECT" && ours(one))) look.splice(0, 2, "!", RED);
   }
   try {
     await chrome.action.setBadgeText({ tabId, text: look[0] });

@@ -9,6 +9,7 @@ ICE restarts are not possible with aiortc and are answered with 422; every other
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
@@ -95,6 +96,7 @@ class Whip:
         answer = await session.answer(offer)
         headers = {"Location": f"/whip/{endpoint}/{session.session_id}", "ETag": f'"{session.etag}"'}
         headers["Accept-Patch"] = FRAGMENT
+        headers["X-Unmask-Names"] = json.dumps(session.names)
         response = web.Response(status=201, text=answer, content_type=SDP, headers=headers)
         for server in self._ice_servers:
             response.headers.add("Link", f'<{server}>; rel="ice-server"')

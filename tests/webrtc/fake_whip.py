@@ -65,6 +65,8 @@ class FakeWhip:
         """Sent to every open channel ten times a second."""
         self.status: list[dict[str, Any]] = []
         self.refuse_with: int | None = None
+        self.calls_them = "{}"
+        """What becomes of a name, such as '{} (2)' where another has it already."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> FakeWhip:
@@ -129,7 +131,8 @@ class FakeWhip:
 
         await session.pc.setRemoteDescription(RTCSessionDescription(await request.text(), "offer"))
         await session.pc.setLocalDescription(await session.pc.createAnswer())
-        headers = {"Location": f"/session/{number}"}
+        given = json.dumps([self.calls_them.format(name) for name in names])
+        headers = {"Location": f"/session/{number}", "X-Unmask-Names": given}
         return web.Response(
             status=201, text=session.pc.localDescription.sdp, content_type="application/sdp", headers=headers
         )

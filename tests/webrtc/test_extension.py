@@ -363,15 +363,22 @@ def test_addresses_and_names(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_popup_says_it_at_a_glance(tmp_path: Path, camera: Path) -> None:
     async def scene() -> None:
-        async with FakeWhip() as server, call(tmp_path, camera, server.origin, TOKEN) as here:
-            server.status = [{**verdict("CANNOT_TELL", suspicion=None, reasons=["too-dark"]), "source": "Grace"}]
+        async with FakeWhip() as server:
+            server.calls_them = "{} (2)"
+            await shown(server)
+
+    async def shown(server: FakeWhip) -> None:
+        async with call(tmp_path, camera, server.origin, TOKEN) as here:
+            another = {**verdict("SUSPECT"), "source": "Grace"}  # of this name, and in another tab
+            ours = {**verdict("CANNOT_TELL", suspicion=None, reasons=["too-dark"]), "source": "Grace (2)"}
+            server.status = [another, ours]
             await eventually(lambda: server.sessions and server.sessions[0].frames > 5)
             await here.browser.send("Target.activateTarget", targetId=here.ada.target_id)
             popup = await opened_popup(here)
             text = await popup.until("document.body.innerText.includes('Watching 1 person') && document.body.innerText")
-            assert "Grace Cannot tell" in text
+            assert "Grace (2) Cannot tell" in text
             assert "The face is too dark. Ask the person to turn a light on" in text
-            server.status = [{**verdict("SUSPECT", suspicion=0.86), "source": "Grace"}]
+            server.status = [{**verdict("SUSPECT", suspicion=0.86), "source": "Grace (2)"}]
             await popup.until("document.getElementById('headline').className === 'headline SUSPECT'")
             await popup.evaluate("document.getElementById('switch').click()")
             await popup.until("document.body.innerText.includes('No picture of any call is sent')")

@@ -329,6 +329,27 @@ def test_figures_of_the_cadence(in_browser: Callable[[Scene], None]) -> None:
     in_browser(scene)
 
 
+def test_a_picture_is_sharp_from_the_start(in_browser: Callable[[Scene], None]) -> None:
+    answer = "v=0\r\nm=video 9 X 96 97\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n"
+    answer += "a=rtpmap:98 H264/90000\r\na=fmtp:98 packetization-mode=1\r\n"
+    wanted = answer.replace("VP8/90000\r\n", "VP8/90000\r\na=fmtp:96 x-google-start-bitrate=2000\r\n")
+    wanted = wanted.replace("mode=1\r\n", "mode=1;x-google-start-bitrate=2000\r\n")
+
+    async def scene(page: Page, server: FakeWhip) -> None:
+        asked = f"import('/publication.js').then(({{quickStart}}) => quickStart({json.dumps(answer)}))"
+        assert await page.evaluate(asked) == wanted
+        sent = """(() => { const Native = RTCPeerConnection;
+            window.RTCPeerConnection = function (...all) { return window.made = new Native(...all); }; })()"""
+        await page.evaluate(sent)
+        await start(page)
+        rate = (
+            """made.getStats().then(all => [...all.values()].find(one => one.type === 'outbound-rtp')?.targetBitrate)"""
+        )
+        assert await page.until(rate) > 1_000_000, "kilobits enough for a face from the first second"
+
+    in_browser(scene)
+
+
 def test_no_document_from_outside_breaks_the_page(in_browser: Callable[[Scene], None]) -> None:
     wrong = [
         "",

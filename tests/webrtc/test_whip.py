@@ -293,3 +293,10 @@ def test_a_peer_with_an_rsa_certificate_is_taken(serving: Serve) -> None:
     assert publisher.status == 201
     wait_for(lambda: here.told.came, what="for the track")
     publisher.stop()
+
+
+def test_a_publisher_is_told_what_its_tracks_are_called(serving: Serve) -> None:
+    here = serving()
+    said = {"Content_Type": "application/sdp", "Authorization": here.bearer, "X_Unmask_Names": '["Zo\\u00eb"]'}
+    told = [ask(here.loop, "POST", here.whip, offer_text(here), **said)[1]["X-Unmask-Names"] for _ in range(2)]
+    assert told == ['["Zo\\u00eb"]', '["Zo\\u00eb (2)"]']
