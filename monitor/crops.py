@@ -15,7 +15,7 @@ from monitor.types import Float32Array, UInt8Array
 
 __all__ = ["CROP_PX", "CROP_SCALE", "Square", "crop", "follow"]
 
-CROP_PX = 144
+CROP_PX = 160
 """Side of the crop that the shipped detector reads."""
 SMOOTHING = 0.1
 """Share of a new measurement in the smoothed square, a sample at 15 Hz."""
