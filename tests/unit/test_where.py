@@ -15,8 +15,8 @@ from monitor.where import INSIDE, MIN_PEAK, WhereReader, layout_of, regions
 from tests.scripted import POINT, WINDOW_S, face, ns, status, tell
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "astronaut_landmarks.npy"
-SIDE = 18
-CROP = np.full((144, 144, 3), 90, np.uint8)
+SIDE = crops.CROP_PX // 8
+CROP = np.full((crops.CROP_PX, crops.CROP_PX, 3), 90, np.uint8)
 GREY = face(CROP)
 
 
@@ -29,7 +29,7 @@ def astronaut() -> TrackedFace:
 
 
 def spot(person: TrackedFace, landmark: int, reach: float = 0.06) -> np.ndarray:
-    """A map that is strong round one landmark of the face, float32 (18, 18)."""
+    """A map that is strong round one landmark of the face, float32 (SIDE, SIDE)."""
     assert person.observation.landmarks is not None
     matrix = person.crop_to_frame
     at = (person.observation.landmarks[landmark, :2] - matrix[:, 2]) / matrix[0, 0] / person.crop.shape[0] * SIDE
