@@ -41,6 +41,8 @@ class LightGates:
     """Standard errors between 'less than' and 'not told apart'."""
     apart_ms: float = 250.0
     """Face and neck are lit by one light: more lag between them than this is no room's."""
+    apart_gain: float = 0.7
+    """And the face's gain at the neck's lag is surely below this share of its own: weak light has no sure lag."""
     early_ms: float = -250.0
     late_ms: float = 800.0
     """The lag beyond the connection's own: screen, camera and their encoders."""
@@ -87,7 +89,8 @@ def judge_light(sequence: LightSequence, samples: Sequence[LightSample], setting
     if answers.face is None:
         return _result(LightWhy.NOT_SEEN, measured)
     if answers.face.follows(gates.p_max):
-        return _result(_face_follows(answers, setting), measured)
+        at_neck = 0.0 if answers.neck is None else gain_at(sequence, at_ms, face, answers.neck.lag_ms)
+        return _result(_face_follows(answers, at_neck, setting), measured)
     for reference, least in ((answers.neck, gates.face_of_neck[0]), (answers.surround, gates.face_of_surround)):
         if reference is None or not reference.follows(gates.p_max):
             continue
@@ -99,8 +102,8 @@ def judge_light(sequence: LightSequence, samples: Sequence[LightSample], setting
     return _result(_why_nothing_follows(rows, answers, setting), measured)
 
 
-def _face_follows(answers: _Answers, setting: ProbeSetting) -> LightWhy:
-    """The face follows: when it should, and as its neck does?"""
+def _face_follows(answers: _Answers, face_at_neck: float, setting: ProbeSetting) -> LightWhy:
+    """The face follows: when it should, and as its neck does? `face_at_neck` is its gain at the neck's lag."""
     face, neck, surround, gates = answers.face, answers.neck, answers.surround, setting.gates
     assert face is not None
     if face.spread_ms > gates.spread_ms:
@@ -110,7 +113,8 @@ def _face_follows(answers: _Answers, setting: ProbeSetting) -> LightWhy:
     on_time = gates.early_ms - unsure_ms <= own_ms <= gates.late_ms + unsure_ms
     if neck is not None and neck.follows(gates.p_max):
         if abs(face.lag_ms - neck.lag_ms) > gates.apart_ms:
-            return LightWhy.FACE_LATER_THAN_NECK
+            at_most = face_at_neck + gates.sure * face.gain_error
+            return LightWhy.FACE_LATER_THAN_NECK if at_most < gates.apart_gain * face.gain else LightWhy.UNSURE
         low, high = gates.face_of_neck
         face_error, neck_error = gates.sure * face.gain_error, gates.sure * neck.gain_error
         if face.gain + face_error < low * (neck.gain - neck_error) or face.gain - face_error > high * (

@@ -26,8 +26,8 @@ from monitor.helpdesk.light_types import LightResult
 from monitor.helpdesk.seeded import Seeded
 
 SETTING = ProbeSetting(Timing(round_trip_ms=150.0, jitter_ms=10.0))
-BITRATE_KBPS = 60
-"""For 96 x 80 pixels at 15 Hz: as many bits a pixel as 1.1 Mbit/s at 720p and 8 Hz."""
+BITRATE_KBPS = 15
+"""For 96 x 80 pixels at 15 Hz: as many bits a pixel (0.13) as 450 kbit/s at 640 x 360 and 15 Hz."""
 
 SCENES: dict[str, tuple[Scene, Outcome]] = {
     "real face": (Scene(), Outcome.PASSED),

@@ -30,7 +30,7 @@ from monitor.helpdesk.record_entries import body
 SEED = "0f" * 16
 SEQUENCE = make_sequence(SEED)
 SETTING = ProbeSetting(Timing(round_trip_ms=150.0, jitter_ms=10.0))
-H264_KBPS = 60
+H264_KBPS = 15
 
 
 @lru_cache
@@ -190,6 +190,13 @@ def test_a_pasted_face_does_not(bitrate: int | None) -> None:
 def test_a_face_that_follows_later_than_its_neck_fails() -> None:
     result = probed(Scene(face=Face.DELAYED, bitrate_kbps=H264_KBPS))
     assert (result.outcome, result.why) == (Outcome.FAILED, LightWhy.FACE_LATER_THAN_NECK)
+
+
+def test_weak_light_through_a_poor_codec_does_not_fail_a_real_face() -> None:
+    """The lags of face and neck are guesses then, and may lie apart."""
+    for seed in range(6):
+        result = probed(Scene(screen_share=0.06, bitrate_kbps=12, noise=4.0, seed=seed))
+        assert result.outcome is not Outcome.FAILED, result
 
 
 def test_a_face_that_follows_far_less_than_its_neck_fails() -> None:
