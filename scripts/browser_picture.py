@@ -55,6 +55,8 @@ async def screenshots(folder: Path) -> tuple[Path, Path]:
         server.says = document([{"track_id": 1, "state": "NO_SIGN", "suspicion": 0.08, "reasons": [], "box": box}])
         page = await browser.open(f"{server.origin}/#token={TOKEN}", width=1040, height=760)
         await page.until("!document.getElementById('toggle').disabled")
+        await browser.service_worker()
+        await browser.send("Target.activateTarget", targetId=page.target_id)  # the options came before it
         await page.evaluate(LABEL)
         await page.evaluate("document.getElementById('toggle').click()")
         await page.until("document.getElementById('facts').innerText.includes('vary')")
