@@ -130,7 +130,7 @@ def _text(found: Sequence[SceneRates]) -> str:
         lines.append(f"{one.name:<{width}}  n={one.cases}  {'  '.join(said)}")
     auc_found = separation(found)
     if auc_found is not None:
-        lines += ["", f"AUC of the face's gain over the neck's, real against pasted: {auc_found:.3f}"]
+        lines += ["", f"AUC of the face's gain over the neck's, real against pasted and tinted: {auc_found:.3f}"]
     return "\n".join(lines) + "\n"
 
 
