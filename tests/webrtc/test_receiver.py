@@ -221,7 +221,7 @@ def test_whole_pictures_come_through_loss(loop: LoopThread, lost: int, of: int) 
         frames = read(call, 40)
         numbers = [number_of(frame.image) for frame in frames]
         assert numbers == sorted(set(numbers))
-        assert lossy.dropped >= lossy.seen * lost / of * 0.8
+        assert lossy.dropped >= lossy.seen * lost / of - 1
         assert lossy.dropped > 0
     finally:
         call.close()
