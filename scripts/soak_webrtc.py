@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ sys.path.insert(0, str(REPO))
 
 if TYPE_CHECKING:
     from monitor.hub import HubSnapshot
+    from monitor.types import UInt8Array
 
 TOKEN_VARIABLE = "SOAK_TOKEN"
 CLIP_S = 3.0
@@ -47,7 +49,6 @@ MOSTLY = 0.95
 
 def clip(width: int, fps: float) -> list[bytes]:
     """VP8 pictures of the portrait, to and fro, that can be sent in a ring."""
-    import av
     import cv2
 
     from monitor.sources.synthetic import DemoScene
@@ -55,26 +56,32 @@ def clip(width: int, fps: float) -> list[bytes]:
     scene, count = DemoScene(1, forged=False), round(CLIP_S * fps)
     height = round(width * 9 / 16) // 2 * 2
     pictures = [cv2.resize(scene.render(index / fps)[0], (width, height)) for index in range(count)]
+    return encoded([*pictures, *reversed(pictures)], fps, 600_000)
+
+
+def encoded(pictures: Sequence[UInt8Array], fps: float, bit_rate: int) -> list[bytes]:
+    """VP8 as a call encodes it, a key picture a second: pictures uint8 (H, W, 3) of even sides -> one packet each."""
+    import av
+
+    height, width = pictures[0].shape[:2]
     encoder = av.CodecContext.create("libvpx", "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
-    encoder.bit_rate, encoder.gop_size = 600_000, round(KEY_EVERY_S * fps)
+    encoder.bit_rate, encoder.gop_size = bit_rate, round(KEY_EVERY_S * fps)
     encoder.time_base = fractions.Fraction(1, round(fps))
     encoder.options = {"deadline": "realtime", "cpu-used": "-6", "lag-in-frames": "0"}
     packets: list[bytes] = []
-    for index, picture in enumerate([*pictures, *reversed(pictures)]):
+    for index, picture in enumerate(pictures):
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame.pts = index
         packets += [bytes(packet) for packet in encoder.encode(frame)]
     return packets
 
 
-async def publish(url: str, count: int, width: int, fps: float, leave: asyncio.Event) -> None:
-    """Be `count` publishers until `leave`."""
+async def publish(url: str, count: int, packets: Sequence[bytes], fps: float, leave: asyncio.Event) -> None:
+    """Be `count` publishers of these encoded pictures, in a ring, until `leave`."""
     import aiohttp
     import av
     from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
-
-    packets = clip(width, fps)
 
     class Ring(MediaStreamTrack):
         kind = "video"
@@ -111,7 +118,7 @@ async def publish(url: str, count: int, width: int, fps: float, leave: asyncio.E
     await asyncio.gather(*(peer.close() for peer in peers))
 
 
-def run_publishers(arguments: argparse.Namespace) -> int:
+def run_publishers(url: str, count: int, packets: Sequence[bytes], fps: float) -> int:
     """The child's life: it ends when its standard input is closed, however the parent ends."""
 
     async def work() -> None:
@@ -123,7 +130,7 @@ def run_publishers(arguments: argparse.Namespace) -> int:
             loop.call_soon_threadsafe(leave.set)
 
         threading.Thread(target=watch, daemon=True).start()
-        await publish(arguments.publish, arguments.publishers, arguments.width, arguments.fps, leave)
+        await publish(url, count, packets, fps, leave)
 
     asyncio.run(work())
     return 0
@@ -232,7 +239,10 @@ def main() -> int:
     parser.add_argument("--fps", type=float, default=15.0, metavar="HZ")
     parser.add_argument("--publish", metavar="URL", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    return run_publishers(arguments) if arguments.publish else run_soak(arguments)
+    if arguments.publish:
+        packets = clip(arguments.width, arguments.fps)
+        return run_publishers(arguments.publish, arguments.publishers, packets, arguments.fps)
+    return run_soak(arguments)
 
 
 if __name__ == "__main__":
