@@ -132,6 +132,7 @@ class RecordedService:
         self._make = make
         self._open: dict[int, tuple[SessionRecorder, HistoryWriter]] = {}
         self._ending: list[tuple[HistoryWriter, SessionEnd]] = []
+        self._over = False
 
     @property
     def error(self) -> UnmaskError | None:
@@ -146,6 +147,8 @@ class RecordedService:
     def states(self) -> HubSnapshot:
         """Each source on its own."""
         states = self._service.states()
+        if self._over:
+            return states
         here = {one.source_id for one in states.sources}
         for source_id in [one for one in self._open if one not in here]:
             self._finish(source_id)
@@ -160,6 +163,7 @@ class RecordedService:
         try:
             self._service.stop()
         finally:
+            self._over = True
             for source_id in list(self._open):
                 self._finish(source_id)
             ending, self._ending = self._ending, []

@@ -76,12 +76,6 @@ class SessionRows:
         self._counts = {"verdicts": self._count("verdicts"), "faces": self._count("faces")}
         self._seen = {"alerts": self._numbers("alerts", "alert_id"), "cues": self._numbers("cues", "number")}
 
-    @property
-    def there(self) -> bool:
-        """False once somebody has deleted the session: nothing more may be kept of it."""
-        found = self._db.execute("SELECT 1 FROM sessions WHERE id = ?", (self.session_id,)).fetchone()
-        return found is not None
-
     def add(self, record: Record) -> bool:
         """Write one value. False where it is beyond a bound and was left out."""
         match record:
@@ -235,6 +229,11 @@ class SessionRows:
             return False
         seen.add(number)
         return True
+
+
+def is_kept(connection: sqlite3.Connection, session_key: str) -> bool:
+    """False once somebody has deleted the session: nothing more may be kept of it."""
+    return connection.execute("SELECT 1 FROM sessions WHERE key = ?", (session_key,)).fetchone() is not None
 
 
 def face_binding(session_key: str, track_id: int) -> str:

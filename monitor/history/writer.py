@@ -29,7 +29,7 @@ from monitor.history.database import (
 )
 from monitor.history.faces import face_key
 from monitor.history.records import Heartbeat, Record, SessionEnd, SessionSource, SessionStart
-from monitor.history.rows import Bounds, FaceKeeping, SessionRows
+from monitor.history.rows import Bounds, FaceKeeping, SessionRows, is_kept
 from monitor.history.upkeep import DAY_S, Retention, tend
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ class HistoryWriter:
         self._told: set[str] = set()
         self._problem: str | None = None
         self._source: SessionSource | None = None
+        self._begun = False
+        """Whether the session was written: where it is not found afterwards, somebody has deleted it."""
         self._forgotten = False
         self._database: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
@@ -185,27 +187,32 @@ class HistoryWriter:
         except DamagedError as error:
             self._close_database()
             aside = put_aside(self._path)
+            self._begun = False
             self._fail(f"{error}; it is kept as {aside.name}, and a new history begins")
             self._transact(batch)
 
     def _transact(self, batch: list[Record]) -> None:
         try:
             database = self._database if self._database is not None else self._open()
-            if self._was_deleted():
+            if self._was_deleted(database):
                 self._forget(len(batch))
                 return
             with transaction(database):
                 rows = self._rows if self._rows is not None else self._begin(database)
                 lost = sum(not rows.add(self._completed(record)) for record in batch)
-            self._rows = rows
+            self._rows, self._begun = rows, True
             self._lose(lost)
             with self._lock:
                 self._problem = None
         except sqlite3.Error as error:
             raise history_error(error, self._path) from error
+        except FileNotFoundError:
+            if not self._begun:
+                raise
+            self._forget(len(batch))
 
     def _open(self) -> sqlite3.Connection:
-        self._database = open_database(self._path, create=True)
+        self._database = open_database(self._path, create=not self._begun)
         seen = self._path.stat()
         self._file = (seen.st_dev, seen.st_ino)
         return self._database
@@ -231,13 +238,13 @@ class HistoryWriter:
             self._source = record
         return record
 
-    def _was_deleted(self) -> bool:
+    def _was_deleted(self, database: sqlite3.Connection) -> bool:
         """True where somebody has deleted this session, or the whole file under it."""
         try:
             seen = self._path.stat()
         except FileNotFoundError:
             return True
-        return (seen.st_dev, seen.st_ino) != self._file or (self._rows is not None and not self._rows.there)
+        return (seen.st_dev, seen.st_ino) != self._file or (self._begun and not is_kept(database, self._start.key))
 
     def _forget(self, lost: int) -> None:
         self._forgotten = True

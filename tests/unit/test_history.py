@@ -521,6 +521,36 @@ def test_a_recording_whose_session_was_deleted_keeps_no_more(
         history.close()
 
 
+@pytest.mark.parametrize("everything", [True, False])
+def test_a_session_that_is_deleted_while_the_file_is_locked_does_not_come_back(
+    make_writer: Callable[..., HistoryWriter],
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    everything: bool,
+) -> None:
+    monkeypatch.setattr(
+        writer, "open_database", lambda path, *, create: open_database(path, create=create, wait_s=0.01)
+    )
+    one = make_writer()
+    one.put(ScorePoint(1.0, 1, 0.5, 0.5))
+    wait_for(has_a_session)
+    lock = sqlite3.connect(history_path(), isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    one.put(ScorePoint(2.0, 1, 0.5, 0.5))
+    wait_for(lambda: one.problem)
+    if everything:
+        lock.execute("ROLLBACK")
+        for path in database.family(history_path()):
+            path.unlink(missing_ok=True)
+    else:
+        lock.execute("DELETE FROM sessions")
+        lock.execute("COMMIT")
+    lock.close()
+    assert one.close(END, 30)
+    assert "nothing more is kept of this session" in told[-1]
+    assert not has_a_session()
+
+
 def test_an_upkeep_that_is_hindered_keeps_nothing_twice(
     make_writer: Callable[..., HistoryWriter], told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import pytest
 
 from monitor.clock import MonotonicClock
-from monitor.headless import run_headless
+from monitor.headless import run_headless, run_headless_many
 from monitor.history.database import history_path
 from monitor.history.recorded import RecordedMonitor, recorded, recorded_gathering, recorded_service
 from monitor.history.recorder import SessionRecorder
@@ -303,6 +303,14 @@ def test_each_publisher_of_a_service_is_a_session_of_its_own() -> None:
     assert {one.summary.ending for one in both} == {Ending.STOPPED}
     short, long = sorted(len(one.points) for one in both)
     assert long > short >= 1
+
+
+def test_a_service_that_is_over_begins_no_session() -> None:
+    service = recorded_service(ScriptedService(), "webrtc:", Settings(history=True))
+    run_headless_many(service, lambda event, name: None, duration_s=0.3)
+    service.states()
+    (session,) = kept_sessions(1)
+    assert session.summary.ending is Ending.STOPPED
 
 
 def test_who_stops_a_session_has_stopped_it_although_the_monitor_ends() -> None:
