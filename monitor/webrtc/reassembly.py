@@ -17,7 +17,7 @@ from monitor.clock import Clock
 HOLE_S = 0.25
 """Time for a retransmission. Shorter than the gap that starts a window anew, so that one that comes costs nothing."""
 MAX_PACKETS = 2048
-"""Packets that wait for a hole: three megabytes."""
+"""Packets that wait for a hole or for the end of their picture: three megabytes."""
 MAX_JUMP = 3000
 """A sequence number farther away than this is another stream (RFC 3550 A.1 has the same bound)."""
 KEY_REQUEST_S = 0.5
@@ -152,6 +152,8 @@ class Reassembly:
                 self._take(size, now_ns)
             elif self._holey() and self._waited(now_ns):
                 self._give_up(now_ns)
+            elif len(self._slots) > MAX_PACKETS:
+                self._abandon(now_ns)
             else:
                 return
 
@@ -224,6 +226,14 @@ class Reassembly:
             seq += 1
         self._book(now_ns, seq - head, lost)
         self._head = seq
+        self._hole_since_ns = None
+        self._break(now_ns)
+
+    def _abandon(self, now_ns: int) -> None:
+        """Drop a picture that has grown too large without an end."""
+        self._book(now_ns, len(self._slots), 0)
+        self._slots.clear()
+        self._head = self._newest + 1
         self._hole_since_ns = None
         self._break(now_ns)
 

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.clock import FakeClock
 from monitor.webrtc.lateness import LEAST_BPS, BitrateCap, LagMeter
-from monitor.webrtc.reassembly import EncodedPicture, Reassembly, is_key
+from monitor.webrtc.reassembly import MAX_PACKETS, EncodedPicture, Reassembly, is_key
 
 KEY = b"\x10\x00\x00\x9d\x01\x2a\x40\x01\xf0\x00key"
 DELTA = b"\x11delta"
@@ -197,3 +197,18 @@ def test_the_cap_goes_down_while_media_is_late_and_comes_off_again() -> None:
         caps.append(cap.bps)
     assert caps[4] == LEAST_BPS  # not before six seconds in time
     assert caps[-1] is None
+
+
+def test_a_picture_that_never_ends_is_given_up() -> None:
+    """No hole, no marker, one stamp for ever: what is kept stays bounded, and the stream goes on after it."""
+    stream = Stream()
+    stream.picture(KEY)
+    for _ in range(3 * MAX_PACKETS):
+        stream.send(Packet(stream.seq % 65536, stream.timestamp, 0, b"more"))
+        stream.seq += 1
+        assert len(stream.reassembly._slots) <= MAX_PACKETS + 1
+    stream.timestamp += 3000
+    stream.picture(KEY)
+    stream.picture(KEY)
+    assert [one.data for one in stream.got[-2:]] == [KEY + b"."] * 2
+    assert stream.asked > 1
