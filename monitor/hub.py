@@ -70,6 +70,8 @@ class _Watched:
     duty: float = 0.0
     empty: bool = False
     over: bool = False
+    freed: bool = False
+    """Whether it was stopped after its end, as soon as nothing was said of anybody in it."""
 
 
 class Hub:
@@ -184,15 +186,18 @@ class Hub:
                 failed = True
 
     def tick(self, *, learn: bool) -> None:
-        """Let go of what is over, learn from the last seconds, and pace every source. The hub's thread calls it."""
+        """Let go of what is over once its scores have faded, learn from the last seconds, and pace every source. The
+        hub's thread calls it."""
         now_s = self._clock.now_ns() / 1e9
         with self._lock:
             watched = dict(self._sources)
         for one in watched.values():
-            if not one.over and one.monitor.wait(0.0):
-                one.over = True
-                one.monitor.stop()
+            one.over = one.over or one.monitor.wait(0.0)
         snapshots = {key: one.monitor.snapshot() for key, one in watched.items()}
+        for key, one in watched.items():
+            if one.over and not (one.freed or snapshots[key].verdicts or snapshots[key].open_alerts):
+                one.freed = True
+                one.monitor.stop()
         running = [key for key, one in watched.items() if not one.over and _gives_pictures(snapshots[key])]
         self._cpu.append((now_s, self._cpu_s()))
         if learn and all(one.over or one.monitor.ready for one in watched.values()):

@@ -158,8 +158,11 @@ class Monitor:
         self.refresh()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the source has ended or the run has failed. False after `timeout_s`."""
-        return self._over.wait(timeout_s)
+        """Wait until the source has ended or the run has failed: the snapshot then says so. False after `timeout_s`."""
+        over = self._over.wait(timeout_s)
+        if over:
+            self.refresh()
+        return over
 
     def halt(self) -> None:
         """Ask every thread to end, without waiting for it; `stop` must still be called."""

@@ -213,6 +213,19 @@ def test_a_source_that_ends_or_fails_holds_nothing_and_says_why() -> None:
         assert names.count("unmask-watchdog") == 1
 
 
+def test_no_score_outlives_a_source_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitor.verdict.STALE_S", 1.0)
+    monkeypatch.setattr("monitor.verdict.LEAVE_S", 2.0)
+    with hub_of(FakeShared()) as hub:
+        hub.add("a forged Bob", lambda: Camera(count=150))
+        hub.add("goes on", Camera)
+        until(hub, lambda s: bool(s.sources[0].snapshot.open_alerts))
+        until(hub, lambda s: s.sources[0].snapshot.run_state is RunState.ENDED)
+        gone = until(hub, lambda s: s.sources[0].snapshot.verdicts == ()).sources[0].snapshot
+        assert gone.open_alerts == ()
+        assert len(gone.closed_alerts) == 1
+
+
 def _no_such_camera() -> ScriptedSource:
     raise SourceError("no such camera")
 

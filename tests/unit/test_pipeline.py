@@ -119,6 +119,18 @@ def test_the_end_of_a_file_is_the_end_of_the_run_and_its_score_fades() -> None:
         assert {v.state for v in faded.verdicts} <= {State.CANNOT_TELL}
 
 
+def test_who_has_waited_for_the_end_reads_of_the_end() -> None:
+    class Slow(Monitor):
+        def refresh(self) -> None:
+            if threading.current_thread().name == "unmask-infer" and self._over.is_set():
+                time.sleep(0.15)
+            super().refresh()
+
+    with running(Slow("fake", SETTINGS, stages=make_stages(ScriptedSource(frames(20))))) as monitor:
+        assert monitor.wait(PATIENCE_S)
+        assert monitor.snapshot().run_state is RunState.ENDED
+
+
 def test_a_watched_file_keeps_the_pace_of_its_own_timeline() -> None:
     clock = FakeClock()
     source = ScriptedSource(frames(31, fps=30.0), kind=SourceKind.FILE)
