@@ -107,6 +107,9 @@ class Session:
         except TimeoutError:
             await self.close()
             raise HttpProblem(503, "this machine is too busy to answer; try again", {"Retry-After": "5"}) from None
+        except asyncio.CancelledError:  # the request's own time is over
+            self._end_soon()
+            raise
         except Exception as error:  # whatever aiortc makes of an offer that it cannot use
             log.debug("an offer was not understood: %s", type(error).__name__)
             await self.close()

@@ -78,6 +78,9 @@ class Viewer:
         except HttpProblem:
             await self.close()
             raise
+        except asyncio.CancelledError:  # the request's own time is over
+            self._end_soon()
+            raise
         except Exception as error:  # whatever aiortc makes of an offer that it cannot use
             log.debug("a viewer's offer was not understood: %s", type(error).__name__)
             await self.close()
@@ -147,6 +150,9 @@ class Viewer:
                 break
             if state != "connected" and waited_s >= self._limits.connect_s:
                 break
+        self._end_soon()
+
+    def _end_soon(self) -> None:
         self._closing = self._closing or asyncio.get_running_loop().create_task(self._close())
 
 

@@ -25,11 +25,11 @@ from monitor.sources.base import Standing, Telling
 from monitor.sources.live import LiveSource
 from monitor.sources.whep import open_whep
 from monitor.types import Frame, State, UInt8Array, Verdict
-from monitor.webrtc.draw import STATE_COLOUR
-from monitor.webrtc.offer import Reach
+from monitor.webrtc.draw import STATE_COLOUR, DrawOptions
+from monitor.webrtc.offer import Reach, ViewerOffer
 from monitor.webrtc.server import ServerSettings, WebRtcServer
-from monitor.webrtc.studio import Newest, View
-from monitor.webrtc.whep_out import ViewerLimits, WhepOut
+from monitor.webrtc.studio import DrawnTrack, Newest, Studio, View
+from monitor.webrtc.whep_out import Viewer, ViewerLimits, WhepOut
 from tests.fakes import ScriptedSource, frames
 from tests.media import number_of, numbered
 
@@ -245,6 +245,32 @@ def test_a_viewer_who_never_connects_is_let_go() -> None:
         assert served.ask("POST", "whep/1", body, "application/sdp")[0] == 503
         assert soon(lambda: served.viewers == 0)
         assert served.ask("DELETE", headers["Location"].lstrip("/"))[0] == 404
+
+
+def test_a_request_that_is_broken_off_leaves_no_viewer() -> None:
+    """A body so slow that the time for the request ends while the answer is made."""
+    import asyncio
+
+    sdp = (
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\n"
+        "a=mid:0\r\na=recvonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\na=setup:actpass\r\na=ice-ufrag:abcd\r\n"
+        f"a=ice-pwd:abcdefghabcdefghabcdefgh\r\na=fingerprint:sha-256 {':'.join(['AA'] * 32)}\r\n"
+    )
+    gone: list[Viewer] = []
+
+    async def break_off() -> None:
+        studio = Studio(lambda _key: None)
+        viewer = Viewer("1", DrawnTrack(studio, "1", DrawOptions()), limits=ViewerLimits(), ended=gone.append)
+        answering = asyncio.create_task(viewer.answer(ViewerOffer(sdp, "abcd", "0", 0), ["127.0.0.1"]))
+        await asyncio.sleep(0)
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+        assert answering.cancelled()
+        for _ in range(100):
+            await asyncio.sleep(0.0 if gone else 0.05)
+        assert gone == [viewer]
+
+    asyncio.run(break_off())
 
 
 def test_the_wrong_token_or_source_is_told_to_our_own_client() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -9,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from monitor.clock import MonotonicClock
 from monitor.webrtc.limits import Limits
+from monitor.webrtc.offer import reachable_anywhere, read_offer
+from monitor.webrtc.session import Events, Session
 from monitor.webrtc.tap import accept_rsa
 from tests.media import number_of
 from tests.webrtc.conftest import Serving, self_signed
@@ -300,3 +304,22 @@ def test_a_publisher_is_told_what_its_tracks_are_called(serving: Serve) -> None:
     said = {"Content_Type": "application/sdp", "Authorization": here.bearer, "X_Unmask_Names": '["Zo\\u00eb"]'}
     told = [ask(here.loop, "POST", here.whip, offer_text(here), **said)[1]["X-Unmask-Names"] for _ in range(2)]
     assert told == ['["Zo\\u00eb"]', '["Zo\\u00eb (2)"]']
+
+
+def test_a_request_that_is_broken_off_leaves_no_session(serving: Serve) -> None:
+    """A body so slow that the time for the request ends while the answer is made."""
+    here = serving()
+    offer = read_offer(offer_text(here).encode(), Limits(), reachable_anywhere)
+    ended: list[Session] = []
+    events = Events(track=lambda *_: None, track_gone=lambda *_: None, ended=ended.append)
+
+    async def break_off() -> None:
+        session = Session("call", ["Ann"], limits=Limits(), clock=MonotonicClock(), events=events, addresses=None)
+        answering = asyncio.create_task(session.answer(offer))
+        await asyncio.sleep(0)
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+        assert answering.cancelled()
+
+    here.loop.run(break_off())
+    wait_for(lambda: ended, what="for the session to end")
