@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from monitor.arguments import version
 from monitor.errors import UnmaskError
@@ -25,7 +25,8 @@ from monitor.history.upkeep import Retention
 from monitor.history.writer import HistoryWriter, Keeping
 from monitor.hub import HubSnapshot
 from monitor.settings import SECRET_SETTINGS, Settings
-from monitor.types import Snapshot
+from monitor.sources.geometry import Region
+from monitor.types import Frame, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,23 @@ class GatheringLike(MonitorLike, Protocol):
     """Several sources watched as one: `monitor.gathering.Gathering`."""
 
     def states(self) -> HubSnapshot: ...
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """A monitor that shows what it sees, and cuts parts out of it."""
+
+    def newest_frame(self) -> Frame | None: ...
+
+    def cut_out(self, regions: tuple[Region, ...]) -> None: ...
+
+
+@runtime_checkable
+class OnScreen(Protocol):
+    """A gathering that says which of its sources is a screen."""
+
+    @property
+    def on_screen(self) -> Pictured | None: ...
 
 
 class ServiceLike(Protocol):
@@ -93,6 +111,15 @@ class RecordedMonitor:
         problem = self._writer.problem
         return replace(snapshot, message=problem) if snapshot.message is None and problem is not None else snapshot
 
+    def newest_frame(self) -> Frame | None:
+        """The newest picture, where the monitor shows any."""
+        return self._monitor.newest_frame() if isinstance(self._monitor, Pictured) else None
+
+    def cut_out(self, regions: tuple[Region, ...]) -> None:
+        """Have these parts painted over, where the monitor can."""
+        if isinstance(self._monitor, Pictured):
+            self._monitor.cut_out(regions)
+
     def stop(self) -> None:
         """Stop the monitor, then write the end of the session."""
         try:
@@ -122,6 +149,11 @@ class RecordedGathering(RecordedMonitor):
         """Each source on its own."""
         self._see(self._gathering.snapshot())
         return self._gathering.states()
+
+    @property
+    def on_screen(self) -> Pictured | None:
+        """What watches the first screen or window among the sources, None where there is none."""
+        return self._gathering.on_screen if isinstance(self._gathering, OnScreen) else None
 
 
 class RecordedService:

@@ -18,7 +18,11 @@ from PyQt6.QtGui import QImage
 from gui.exclusion import exclude_from_capture
 from gui.overlay import Overlay
 from gui.probe import INSIDE, OverlayProbe, PatchWidget, ProbeState
+from monitor.history.recorded import recorded, recorded_gathering
+from monitor.hub import HubSnapshot
+from monitor.settings import Settings
 from monitor.types import Frame, SourceKind
+from tests.unit.test_history_recorder import ScriptedMonitor
 from tests.x_server import REPO, player
 from tests.x_server import x_server as xvfb
 
@@ -70,10 +74,10 @@ def probe(overlay: Overlay) -> Iterator[OverlayProbe]:
     probe.close()
 
 
-def prove(qtbot, probe: OverlayProbe, camera: Camera, generation: int = 1) -> ProbeState:
+def prove(qtbot, probe: OverlayProbe, camera: Camera, generation: int = 1, monitor: object | None = None) -> ProbeState:
     def over() -> bool:
         camera.snap()
-        probe.look(camera, SourceKind.SCREEN, generation)
+        probe.look(camera if monitor is None else monitor, SourceKind.SCREEN, generation)
         return probe.state not in (ProbeState.WAITING, ProbeState.LOOKING)
 
     qtbot.waitUntil(over, timeout=40_000)
@@ -140,6 +144,36 @@ def test_of_several_sources_the_screen_is_probed(qtbot, overlay: Overlay, probe:
 
     qtbot.waitUntil(over, timeout=40_000)
     assert_covered(camera, overlay)
+
+
+class Scripted(ScriptedMonitor):
+    """A monitor, or a gathering of one screen, whose pictures are the camera's."""
+
+    def __init__(self, camera: Camera) -> None:
+        super().__init__()
+        self.on_screen = camera
+        self.newest_frame, self.cut_out = camera.newest_frame, camera.cut_out
+
+    def states(self) -> HubSnapshot:
+        return HubSnapshot(())
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_monitor_whose_session_is_kept_is_probed_like_any_other(
+    qtbot, overlay: Overlay, probe: OverlayProbe, several: bool
+) -> None:
+    camera, settings = Camera(overlay, sees=True), Settings(history=True)
+    inner = Scripted(camera)
+    monitor = (
+        recorded_gathering(inner, ["webcam:0", "screen:"], settings)
+        if several
+        else recorded(inner, "screen:", settings)
+    )
+    try:
+        assert prove(qtbot, probe, camera, monitor=monitor) is ProbeState.INSIDE
+        assert_covered(camera, overlay)
+    finally:
+        monitor.stop()
 
 
 @pytest.mark.parametrize("kind", [SourceKind.WEBCAM, SourceKind.FILE, None])
