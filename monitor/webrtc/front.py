@@ -100,6 +100,8 @@ def _finish(response: web.StreamResponse, origin: str | None) -> None:
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Allow-Methods"] = _METHODS
         response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, If-Match, X-Unmask-Names"
-        response.headers["Access-Control-Expose-Headers"] = "Location, ETag, Link, Accept-Patch, Accept-Post"
+        response.headers["Access-Control-Expose-Headers"] = (
+            "Location, ETag, Link, Accept-Patch, Accept-Post, X-Unmask-Names"
+        )
         response.headers["Access-Control-Allow-Private-Network"] = "true"
         response.headers["Access-Control-Max-Age"] = "600"

@@ -69,7 +69,8 @@ class ServerSettings:
             raise SettingsError(f"--port {self.port}: expected 0 to 65535")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise SettingsError("--tls-cert and --tls-key go together; give both")
-        if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token.strip()):
+        token = self.token
+        if token is not None and not (token and token == token.strip() and token.isascii() and token.isprintable()):
             raise SettingsError("--token: expected printable ASCII characters without spaces at the ends")
         if not self.local:
             if self.tls_cert is None or self.token is None:
@@ -269,7 +270,7 @@ class WebRtcServer:
         def make(endpoint: str, names: tuple[str, ...]) -> Session:
             if len(self._sessions) >= self._limits.sessions:
                 raise HttpProblem(503, "as many publishers as this server takes are here", {"Retry-After": "5"})
-            taken = {track.name for session in self._sessions.values() for track in session.tracks}
+            taken = {name for session in self._sessions.values() for name in session.names}
             session = Session(
                 endpoint,
                 _distinct(names, taken),

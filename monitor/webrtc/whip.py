@@ -14,7 +14,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from monitor.webrtc.offer import HttpProblem, Reachable, read_fragment, read_names, read_offer
+from monitor.webrtc.offer import HttpProblem, Reachable, clean_name, read_fragment, read_names, read_offer
 from monitor.webrtc.session import Session
 
 if TYPE_CHECKING:
@@ -88,11 +88,14 @@ class Whip:
             raise HttpProblem(415, f"send the offer as {SDP}", {"Accept-Post": SDP})
         offer = read_offer(await request.read(), self._limits, self._reachable)
         given = read_names(request.headers.get("X-Unmask-Names"), self._limits)
+        chars = self._limits.name_chars
         names = tuple(
-            (given[number] if number < len(given) else None) or video.name or _numbered(endpoint, number)
+            (given[number] if number < len(given) else None)
+            or clean_name(video.name or "", chars)
+            or _numbered(endpoint, number)
             for number, video in enumerate(offer.videos)
         )
-        session = self._make_session(endpoint, tuple(name[: self._limits.name_chars] for name in names))
+        session = self._make_session(endpoint, tuple(name[:chars] for name in names))
         answer = await session.answer(offer)
         headers = {"Location": f"/whip/{endpoint}/{session.session_id}", "ETag": f'"{session.etag}"'}
         headers["Accept-Patch"] = FRAGMENT

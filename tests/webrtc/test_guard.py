@@ -47,6 +47,7 @@ def test_origins(serving: Serve) -> None:
         assert status == 200
         assert headers["Access-Control-Allow-Origin"] == origin
         assert headers["Vary"] == "Origin"
+        assert {"Location", "ETag", "X-Unmask-Names"} <= set(headers["Access-Control-Expose-Headers"].split(", "))
     for origin in ("https://evil.example.com", "null", "http://localhost", "https://meet.example.com.evil.com", "*"):
         status, headers, _ = ask(here.loop, "GET", path, Origin=origin, Authorization=here.bearer)
         assert status == 403

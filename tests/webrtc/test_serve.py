@@ -160,6 +160,7 @@ def test_a_document_without_a_picture_and_with_reasons() -> None:
         ({"allow_origins": ("meet.example.com",)}, "is no origin"),
         ({"allow_origins": ("*",)}, "is no origin"),
         ({"token": "a\nb"}, "printable"),
+        ({"token": "a token with a space at its end "}, "without spaces at the ends"),
         ({"port": 70_000}, "0 to 65535"),
     ],
 )

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import pytest
 
 from monitor.clock import MonotonicClock
@@ -323,3 +324,29 @@ def test_a_request_that_is_broken_off_leaves_no_session(serving: Serve) -> None:
 
     here.loop.run(break_off())
     wait_for(lambda: ended, what="for the session to end")
+
+
+def test_publishers_who_come_at_once_under_one_name_are_told_apart(serving: Serve) -> None:
+    here = serving()
+    offer, url = offer_text(here), here.whip
+    headers = {"Content-Type": "application/sdp", "Authorization": here.bearer, "X-Unmask-Names": '["Ann"]'}
+
+    async def publish(client: aiohttp.ClientSession) -> str:
+        async with client.post(url, data=offer, headers=headers) as response:
+            return response.headers["X-Unmask-Names"]
+
+    async def at_once() -> list[str]:
+        async with aiohttp.ClientSession() as client:
+            return await asyncio.gather(*(publish(client) for _ in range(6)))
+
+    told = here.loop.run(at_once(), 30.0)
+    assert len(set(told)) == 6
+
+
+def test_a_name_of_the_stream_has_nothing_invisible_in_it(serving: Serve) -> None:
+    here = serving()
+    offer = re.sub(r"a=msid:\S+ \S+", "a=msid:- Ann\u202e\u200bgpj.exe", offer_text(here))
+    assert "\u202e" in offer
+    said = {"Content_Type": "application/sdp", "Authorization": here.bearer}
+    status, headers, _ = ask(here.loop, "POST", here.whip, offer, **said)
+    assert (status, json.loads(headers["X-Unmask-Names"])) == (201, ["Ann gpj.exe"])
