@@ -73,6 +73,8 @@ class Service:
         self._hub = hub
         self._lock = threading.Lock()
         self._seats: dict[TrackReceiver, _Seat] = {}
+        self._refused: dict[TrackReceiver, tuple[str, str]] = {}
+        """Name and session of the tracks that the hub had no room for; the thread of the callbacks only."""
         self._last = HubSnapshot(())
         self._stopping = threading.Event()
         self._teller = threading.Thread(target=self._run, name="unmask-tell", daemon=True)
@@ -140,15 +142,22 @@ class Service:
         except SourceError as error:
             note: dict[str, Json] = {"schema": SCHEMA, "source": name, "people": [], "shed": str(error)}
             self.server.say(session_id, name, json.dumps(note))
+            self._refused[receiver] = name, session_id
             return
+        self._refused.pop(receiver, None)
         with self._lock:
             self._seats[receiver] = _Seat(source_id, name, session_id, receiver, newest)
 
     def _went(self, _session_id: str, receiver: TrackReceiver) -> None:
+        self._refused.pop(receiver, None)
         with self._lock:
             seat = self._seats.pop(receiver, None)
-        if seat is not None:
-            self._hub.remove(seat.source_id)
+        if seat is None:
+            return
+        self._hub.remove(seat.source_id)
+        waiting = next(iter(self._refused.items()), None)
+        if waiting is not None and not self._stopping.is_set():
+            self._came(*waiting[1], waiting[0])
 
     def _taken(self) -> list[_Seat]:
         with self._lock:

@@ -134,6 +134,24 @@ def test_a_publisher_that_the_hub_does_not_take_is_told(service: tuple[Service, 
     ann.stop()
 
 
+def test_a_publisher_that_was_refused_is_watched_when_another_leaves(
+    service: tuple[Service, FakeHub], peers: LoopThread
+) -> None:
+    serving, hub = service
+    where = f"{serving.server.url}whip/room"
+    ann = Publisher(peers, where, TOKEN, [Pictures()], names=["Ann"]).start()
+    wait_for(lambda: "Ann" in hub.names.values() and 1 in hub.sources, what="for Ann")
+    hub.full = True
+    bo = Publisher(peers, where, TOKEN, [Pictures()], names=["Bo"], channel=True).start()
+    wait_for(lambda: bo.heard, what="for the refusal")
+    hub.full = False
+    ann.stop()
+    wait_for(lambda: set(hub.names.values()) == {"Bo"}, what="for Bo to be watched")
+    wait_for(lambda: json.loads(bo.heard[-1])["people"], what="for Bo's verdicts")
+    bo.stop()
+    wait_for(lambda: not hub.names, what="for Bo to go")
+
+
 def test_a_document_without_a_picture_and_with_reasons() -> None:
     verdict = Verdict(1, State.CANNOT_TELL, None, (Reason.FROZEN,), (), 0.0, 0, 0, 0)
     health = ReceiverHealth(700.4, 0.1234, 3.21, 640, 480, 12.34, "VP8", 9, trouble="no new picture for 3 s")
