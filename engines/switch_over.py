@@ -102,7 +102,8 @@ class SwitchOver:
         self._engine.take_over(runtime.name, engine, reason, encoder_ms=note.encoder_ms, head_ms=note.head_ms)
 
     def _cost_of_what_runs(self) -> float | None:
-        taken = next(one for one in self._engine.candidates if one.taken)
-        if taken.encoder_ms is None or taken.head_ms is None:
+        """None where it was not measured, or nothing runs any more."""
+        taken = next((one for one in self._engine.candidates if one.taken), None)
+        if taken is None or taken.encoder_ms is None or taken.head_ms is None:
             return None
         return cost_ms(Note(taken.encoder_ms, taken.head_ms))

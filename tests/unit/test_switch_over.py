@@ -195,6 +195,27 @@ def test_what_is_built_and_slower_is_left(house: House) -> None:
         assert house.gpu.open_graphs == 0
 
 
+def test_what_is_built_takes_over_where_all_others_have_failed_meanwhile(house: House) -> None:
+    spare = ScriptedRuntime("spare", 12.0, stopwatch=house.cpu.stopwatch)
+    all_three = (house.cpu, spare, house.gpu)
+    choice = choose(house.card, runtimes=all_three, memory_file=house.memory, timer=house.cpu.stopwatch)
+    switch = SwitchOver(choice, house.card, runtimes=all_three, timer=house.cpu.stopwatch)
+    try:
+        assert switch.start()
+        until(lambda: "is being built" in reason(choice))
+        house.cpu.lasts, spare.broken = 0, "lost, too"
+        with pytest.raises(EngineError, match="no runtime is left"):
+            call(house, choice, lambda _: None)
+        house.cpu.lasts = None
+        house.gpu.finish.set()
+        until(lambda: choice.engine.name == "Scripted gpu (2 threads)")
+        assert call(house, choice, lambda _: None)
+    finally:
+        switch.stop()
+        choice.engine.close()
+    assert house.cpu.open_graphs == spare.open_graphs == house.gpu.open_graphs == 0
+
+
 def test_where_nothing_is_to_be_built_nothing_is_started(house: House) -> None:
     house.gpu.given_up = True
     with house.choose().engine as engine:
