@@ -93,6 +93,10 @@ class Shared:
         """Free the detector and the face models. What is being loaded is freed as soon as it is there."""
         self._closed = True
         self._pool.close()
+        self._let_go_unless_busy()
+
+    def _let_go_unless_busy(self) -> None:
+        """Whoever holds the lock looks after it whether all is over."""
         if self._lock.acquire(blocking=False):
             try:
                 self._let_go()
@@ -101,6 +105,13 @@ class Shared:
 
     def _open(self) -> _Device:
         """The one device. Raises EngineError or AssetError; the next source tries again."""
+        try:
+            return self._opened()
+        finally:
+            if self._closed:
+                self._let_go_unless_busy()
+
+    def _opened(self) -> _Device:
         from engines.choose import choose
 
         with self._lock:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from monitor.errors import EngineError, SourceError
 from monitor.faces import Detection, Finder
 from monitor.hub import MAX_SOURCES, Hub, HubSnapshot, SourceState
 from monitor.settings import Settings
-from monitor.shared import FinderPool, MakeSource
+from monitor.shared import FinderPool, MakeSource, Shared
 from monitor.stages import Stages
 from monitor.types import FaceObservation, Float32Array, Frame, RunState, State, UInt8Array
 from tests.fakes import (
@@ -266,6 +267,51 @@ def test_no_more_sources_than_the_bound_and_none_after_the_end() -> None:
 
 
 # ------------------------------------------------------------------------------------------ shared face models
+
+
+class ClosedWhileHeld:
+    """A lock in whose last moment somebody closes what it guards."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.shared: Shared | None = None
+
+    def acquire(self, *, blocking: bool) -> bool:
+        return self._lock.acquire(blocking=blocking)
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        shared, self.shared = self.shared, None
+        if shared is not None:
+            shared.close()
+        self._lock.release()
+
+
+def test_a_detector_that_is_there_in_the_moment_of_the_end_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    choice = SimpleNamespace(engine=ScriptedEngine())
+    monkeypatch.setattr("monitor.shared.load_card", lambda: None)
+    monkeypatch.setattr("monitor.shared.switch_over", lambda *_: None)
+    monkeypatch.setattr("engines.choose.choose", lambda *_: choice)
+    shared, lock = Shared(Settings(), MonotonicClock(), 1), ClosedWhileHeld()
+    lock.shared, shared._lock = shared, lock  # type: ignore[assignment]
+    with pytest.raises(EngineError):
+        shared.stages("Ada", Camera).inference()
+    assert choice.engine.closed.wait(PATIENCE_S)
+
+
+class ScriptedEngine:
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    def close(self) -> None:
+        self.closed.set()
 
 
 class CountingFinder:
