@@ -61,7 +61,10 @@ def run_headless_many(
     changes: dict[int, Changes] = {}
 
     def tell() -> None:
-        for one in gathering.states().sources:
+        sources = gathering.states().sources
+        for gone in changes.keys() - {one.source_id for one in sources}:
+            del changes[gone]
+        for one in sources:
             for event in changes.setdefault(one.source_id, Changes()).of(one.snapshot):
                 write(event, one.name)
 

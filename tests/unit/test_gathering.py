@@ -6,6 +6,7 @@ import io
 import json
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -16,7 +17,7 @@ from monitor.headless import run_headless_many
 from monitor.hub import Hub, HubSnapshot, SourceState
 from monitor.merged import Merger
 from monitor.settings import Settings
-from monitor.sinks.changes import RunChanged
+from monitor.sinks.changes import Changes, RunChanged
 from monitor.sinks.jsonl import JsonLinesSink
 from monitor.sinks.text import TextSink
 from monitor.types import (
@@ -142,6 +143,45 @@ def test_lines_carry_the_source_s_name_and_the_first_failure_is_the_run_s() -> N
     assert any(line.startswith("Ada: watching a scripted source") for line in lines)
     assert any(line.startswith("Ada: person 1: ") for line in lines)
     assert lines.index("Bob: stopped: no such camera") < lines.index("Ada: ended")
+
+
+class Visitors:
+    """One publisher after another, each gone at the next look."""
+
+    error = None
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def wait(self, timeout_s: float) -> bool:
+        return self.looks >= 20
+
+    def states(self) -> HubSnapshot:
+        self.looks += 1
+        return HubSnapshot((state(self.looks, "a visitor"),))
+
+
+def test_of_publishers_that_are_gone_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    remembered: weakref.WeakSet[Changes] = weakref.WeakSet()
+
+    class Seen(Changes):
+        def __init__(self) -> None:
+            super().__init__()
+            remembered.add(self)
+
+    most = 0
+
+    def write(event: object, name: str) -> None:
+        nonlocal most
+        most = max(most, len(remembered))
+
+    monkeypatch.setattr("monitor.headless.Changes", Seen)
+    run_headless_many(Visitors(), write)
+    assert 1 <= most <= 2
 
 
 def test_a_gathering_is_read_as_one_monitor_and_after_its_end() -> None:
