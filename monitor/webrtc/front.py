@@ -37,7 +37,8 @@ def guarded(guard: Guard, rates: Rates, limits: Limits) -> Any:
         origin: str | None = None
         response: web.StreamResponse
         try:
-            rates.check(request.remote or "")
+            # Foreign pages can make a browser here ask, but not with this header: they get a bucket of their own.
+            rates.check(f"{request.remote or ''} {'Authorization' in request.headers}")
             guard.check_host(request.headers.get("Host"))
             origin = guard.check_origin(request.headers.get("Origin"), request.headers.get("Host"))
             if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:

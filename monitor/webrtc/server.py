@@ -240,7 +240,11 @@ class WebRtcServer:
         self._runner = runner
         await runner.setup()
         self._server = await asyncio.get_running_loop().create_server(
-            connection_factory(runner, self._limits), sock=listener, ssl=tls, backlog=self._limits.connections
+            connection_factory(runner, self._limits),
+            sock=listener,
+            ssl=tls,
+            backlog=self._limits.connections,
+            ssl_handshake_timeout=None if tls is None else self._limits.request_s,
         )
 
     async def _shut(self) -> None:

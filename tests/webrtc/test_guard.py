@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +88,15 @@ def test_a_flood_is_answered_with_429(serving: Serve) -> None:
     assert answers == {200, 429}
 
 
+def test_a_page_that_floods_does_not_shut_out_who_has_the_token(serving: Serve) -> None:
+    """A foreign page can make a browser ask without the token, from the same address as everybody here."""
+    here = serving(Limits(requests_a_s=0.5))
+    wait_for(lambda: ask(here.loop, "GET", f"{here.server.url}healthz")[0] == 429)
+    path = f"{here.server.url}api/status"
+    assert ask(here.loop, "GET", path, Authorization=here.bearer)[0] == 200
+    wait_for(lambda: ask(here.loop, "GET", path, Authorization="Bearer a guess")[0] == 429)
+
+
 def test_a_connection_that_says_nothing_is_closed(serving: Serve) -> None:
     here = serving(Limits(requests_a_s=1e6, request_s=0.3))
     began = time.monotonic()
@@ -98,6 +108,15 @@ def test_a_connection_that_says_nothing_is_closed(serving: Serve) -> None:
         assert silent.recv(100) == b""
         assert slow.recv(100) == b""
     assert time.monotonic() - began < 15
+
+
+def test_a_connection_that_never_begins_tls_is_closed(
+    serving: Serve, tmp_path: Path, certificate: Callable[[Path], tuple[Path, Path]]
+) -> None:
+    chain, key = certificate(tmp_path)
+    here = serving(Limits(requests_a_s=1e6, request_s=0.3), tls_cert=chain, tls_key=key)
+    with socket.create_connection(("127.0.0.1", here.server.port), 20) as silent:
+        assert silent.recv(100) == b""
 
 
 def test_a_body_that_never_ends_is_given_up(serving: Serve) -> None:
