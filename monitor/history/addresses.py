@@ -6,6 +6,7 @@ A WHEP address may itself be the key to a stream: path, query and user are left 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 MAX_CHARS = 512
@@ -32,6 +33,17 @@ def kept_title(title: str) -> str:
     """A source's title; a network address in it keeps its host only."""
     text = "".join(c if c.isprintable() else "?" for c in title)
     return _ADDRESS.sub(lambda found: kept_address(found[0]), text)[:MAX_CHARS]
+
+
+def without_home(text: str) -> str:
+    """A text that is handed on to others: `~` in place of the user's home folder, which names the user."""
+    try:
+        home = str(Path.home())
+    except RuntimeError:
+        return text
+    if len(home) < 2:
+        return text
+    return re.sub(re.escape(home) + r"(?![\w.-])", "~", text)
 
 
 def _host(scheme: str, rest: str) -> str:

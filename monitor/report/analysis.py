@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from monitor.errors import SettingsError
-from monitor.history.addresses import kept_address
+from monitor.history.addresses import kept_address, without_home
 from monitor.report.document import (
     Detector,
     PlotPoint,
@@ -155,12 +155,13 @@ def _report(document: _Document) -> Report:
         )
     )
     card = installed_card(model.sha256, model.head_sha256)
-    notes = [] if document.incomplete is None else [f"Only a part could be read: {document.incomplete}"]
-    details = [("Recording", kept_address(source.uri)), ("Picture", f"{source.width_px} x {source.height_px} pixels")]
+    notes = [] if document.incomplete is None else [f"Only a part could be read: {without_home(document.incomplete)}"]
+    subject = without_home(kept_address(source.uri))
+    details = [("Recording", subject), ("Picture", f"{source.width_px} x {source.height_px} pixels")]
     if source.region is not None:
         details.append(("Only this part", ", ".join(f"{value:g}" for value in source.region)))
     return Report(
-        subject=kept_address(source.uri),
+        subject=subject,
         kind="Analysis of a recording",
         when="",
         duration_s=document.summary.duration_s,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 
+from monitor.history.addresses import without_home
 from monitor.history.records import Ending, Session, VerdictChange
 from monitor.report.document import (
     Detector,
@@ -39,7 +40,7 @@ def report_of_session(session: Session) -> Report:
     sensitivity = str(session.settings.get("sensitivity") or "") or None
     card = installed_card(session.encoder_sha256, session.head_sha256)
     return Report(
-        subject=one.source,
+        subject=without_home(one.source),
         kind="Live session",
         when=_when(one.started_at),
         duration_s=one.lasted_s,
@@ -58,8 +59,8 @@ def report_of_session(session: Session) -> Report:
         detector=Detector(one.model_id, session.encoder_sha256, session.head_sha256, one.runtime, card, sensitivity),
         details=(
             ("Session", str(one.session_id)),
-            ("Source", one.source),
-            ("Title", one.title),
+            ("Source", without_home(one.source)),
+            ("Title", without_home(one.title)),
             ("unmask", session.version),
             *((name, str(value)) for name, value in sorted(session.settings.items())),
         ),
@@ -86,7 +87,7 @@ def _numbers(session: Session) -> list[int]:
 def _notes(session: Session) -> tuple[str, ...]:
     one, notes = session.summary, []
     if one.ending in _ENDING_NOTE:
-        notes.append(_ENDING_NOTE[one.ending] + (f": {one.message}" if one.message else "."))
+        notes.append(_ENDING_NOTE[one.ending] + (f": {without_home(one.message)}" if one.message else "."))
     if one.kind == "demo":
         notes.append("This was the built-in demonstration, not a call.")
     if session.dropped:

@@ -7,6 +7,7 @@ are sentences or null.
 
 from __future__ import annotations
 
+from monitor.history.addresses import without_home
 from monitor.results import Json
 from monitor.types import RunState, Snapshot, Verdict
 from monitor.webrtc.receiver import ReceiverHealth
@@ -45,7 +46,7 @@ def verdict_document(
         "trouble": health.trouble,
         "remark": remark,
         "shed": shed,
-        "message": message,
+        "message": None if message is None else without_home(message),
     }
 
 

@@ -333,6 +333,21 @@ def document() -> dict[str, Any]:
     return made
 
 
+def test_a_report_does_not_name_the_home_folder(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/ann"))
+    where, other = "/home/ann/calls/monday.mp4", "/home/anna/calls/monday.mp4"
+    summary = replace(
+        session().summary, source=f"{where}, {other}", title=where, ending=Ending.FAILED, message=f"{where}: is gone"
+    )
+    source = {**document["source"], "uri": f"file:{where}"}
+    analysis = report_of_analysis({**document, "source": source, "incomplete": f"{where} is cut short"})
+    for report in (report_of_session(session(summary=summary)), analysis):
+        text = page(report)
+        assert "~/calls/monday.mp4" in text
+        assert "/home/ann/" not in text
+    assert other in page(report_of_session(session(summary=summary)))
+
+
 def test_an_analysis_is_told_with_its_people(document: dict[str, Any]) -> None:
     report = report_of_analysis(document)
     assert report.state.value == document["summary"]["state"]

@@ -167,6 +167,16 @@ def test_a_document_without_a_picture_and_with_reasons() -> None:
     assert document["message"] is None
 
 
+def test_a_publisher_hears_of_a_failure_without_the_home_folder_of_who_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/ann"))
+    health = ReceiverHealth(700.4, 0.1234, 3.21, 640, 480, 12.34, "VP8", 9)
+    said = "/home/ann/data/face.task: the face model is missing"
+    shot = Snapshot(RunState.FAILED, 0, 0, None, (), (), (), (), "", "", None, None, message=said)
+    assert verdict_document("x", shot, health, (0, 0))["message"] == "~/data/face.task: the face model is missing"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
