@@ -221,7 +221,7 @@ def test_hundreds_of_mutated_requests(serving: Serve, caplog: pytest.LogCaptureF
     bombard(serving, 300, caplog)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_ten_thousand_mutated_requests(serving: Serve, caplog: pytest.LogCaptureFixture) -> None:
     bombard(serving, 10_000, caplog)
@@ -279,7 +279,7 @@ def living() -> int:
     """How many sessions, receivers and connections (of the visitors, too) are still in memory."""
     gc.collect()
     kinds = (Session, TrackReceiver, RTCPeerConnection)
-    return sum(isinstance(one, kinds) for one in gc.get_objects())
+    return sum(issubclass(type(one), kinds) for one in gc.get_objects())
 
 
 def come_and_go(serving: Serve, times: int, side_by_side: int) -> None:
@@ -323,7 +323,7 @@ def test_comings_and_goings_leave_nothing_behind(serving: Serve) -> None:
     come_and_go(serving, 24, 4)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_a_thousand_comings_and_goings(serving: Serve) -> None:
     come_and_go(serving, 1000, 8)

@@ -1,6 +1,7 @@
 // Publishes one video track to a WHIP endpoint (RFC 9725) and opens the data channel "verdicts" beside it.
 
 const GATHER_MS = 1500;
+const CLOSE_MS = 1000;
 const ANSWER_MS = 15000;
 const MAX_ANSWER_CHARS = 64 * 1024;
 const MAX_BITRATE = 4_000_000;
@@ -96,14 +97,17 @@ export class Publication {
   stop() {
     if (this.ended) return;
     this.ended = true;
-    this.pc.close();
-    this.forget();
+    // The server first: a connection that is gone takes its session along, and DELETE would find nothing.
+    const close = () => this.pc.close();
+    this.forget().then(close);
+    setTimeout(close, CLOSE_MS);
   }
 
-  forget() {
+  async forget() {
     if (!this.resource) return;
-    fetch(this.resource, { method: "DELETE", headers: this.authorization(), keepalive: true }).catch(() => {});
+    const resource = this.resource;
     this.resource = null;
+    await fetch(resource, { method: "DELETE", headers: this.authorization(), keepalive: true }).catch(() => {});
   }
 }
 
