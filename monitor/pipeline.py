@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
+from monitor.admission import LOWEST_RATE_MARGIN
 from monitor.capture import Capture
 from monitor.clock import Clock, MonotonicClock
 from monitor.errors import UnmaskError
@@ -257,7 +258,8 @@ class Monitor:
         if not self._paced and self._inference is not None:
             settings = self._settings
             stretched_hz = settings.sample_rate_hz / self._inference.stretch
-            self._capture.set_rate(max(stretched_hz, min(settings.min_rate_hz, settings.sample_rate_hz)))
+            lowest_hz = min(settings.min_rate_hz * LOWEST_RATE_MARGIN, settings.sample_rate_hz)
+            self._capture.set_rate(max(stretched_hz, lowest_hz))
 
     def _run_stage(
         self,

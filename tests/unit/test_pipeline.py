@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +14,10 @@ from monitor.clock import FakeClock
 from monitor.errors import AssetError, SourceError
 from monitor.perceive import Perceived
 from monitor.pipeline import Look, LookMailbox, Monitor
+from monitor.sampling import sampled_indices
 from monitor.settings import Settings
 from monitor.types import Frame, Reason, RunState, Snapshot, SourceKind, StageHealth, State
+from monitor.windows import RATE_TOLERANCE
 from tests.fakes import (
     FakeDetector,
     FakePerceiver,
@@ -342,6 +345,19 @@ def test_a_slow_detector_costs_drops_and_never_delay() -> None:
     assert dropped > 20
     # What is taken is the newest there is: were there a queue, the age would be that of the whole queue.
     assert sorted(lags_ms)[len(lags_ms) // 2] <= 2 * 1e3 / 15
+
+
+def test_a_busy_device_is_asked_less_often_but_a_lost_frame_costs_no_window() -> None:
+    monitor = Monitor("fake", SETTINGS, stages=make_stages())
+    monitor._inference = SimpleNamespace(stretch=1.5)  # type: ignore[assignment]
+    monitor._heed_the_device()
+    rate_hz = monitor._capture._new_rate_hz
+    assert rate_hz is not None
+    assert rate_hz < SETTINGS.sample_rate_hz
+    media_ns = [round(at * 1e9 / 30) for at in range(3000)]
+    looked_at = sampled_indices(media_ns, rate_hz)
+    one_in_16_lost = len(looked_at) * 15 / 16
+    assert one_in_16_lost / 100.0 >= SETTINGS.min_rate_hz * RATE_TOLERANCE
 
 
 def test_frames_that_the_source_dropped_are_counted() -> None:
