@@ -22,7 +22,7 @@ from monitor.webrtc.ice import listen_only_on
 from monitor.webrtc.limits import Limits
 from monitor.webrtc.offer import HttpProblem, Offer, Trickled
 from monitor.webrtc.receiver import TrackReceiver
-from monitor.webrtc.tap import accept_rsa
+from monitor.webrtc.tap import accept_rsa, overruns_window
 
 if TYPE_CHECKING:
     from aiortc import MediaStreamTrack, RTCDataChannel, RTCPeerConnection
@@ -214,6 +214,9 @@ class Session:
                     self._events.track(self, track)
                 if track.receiver.ended:
                     self._tell_gone(track)
+            if self._connection is not None and overruns_window(self._connection):
+                log.info("a session sent a message that is too long and was closed")
+                break
             if not any(track.told for track in self.tracks):
                 if now_ns - began_ns > self._limits.first_frame_s * 1e9:
                     log.info("a session showed no picture in %.0f s and was closed", self._limits.first_frame_s)

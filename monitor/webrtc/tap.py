@@ -67,6 +67,11 @@ class Tap:
             await self._rtp._send_rtcp(RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=ours, media_ssrc=0, fci=fci))
 
 
+def overruns_window(connection: RTCPeerConnection) -> bool:
+    """Has the peer sent more of unfinished messages than the SCTP window (1 MiB) that it was told? aiortc keeps it."""
+    return connection.sctp is not None and connection.sctp._advertised_rwnd < 0
+
+
 class _Capped:
     """aiortc's `RemoteBitrateEstimator` with a cap on what it says."""
 

@@ -245,6 +245,19 @@ def test_verdicts_go_down_the_data_channel_newest_only(serving: Serve) -> None:
     publisher.stop()
 
 
+def test_a_message_without_an_end_ends_the_session(serving: Serve) -> None:
+    """aiortc keeps the parts of a message until it is whole, and tells the sender of its window only."""
+    here = serving()
+    publisher = Publisher(here.loop, here.whip, here.server.token, [Pictures()], channel=True).start()
+    wait_for(lambda: here.told.came, what="for the track")
+    wait_for(lambda: publisher.channel.readyState == "open", what="for the channel")
+    publisher.channel.transport._remote_max_message_size = 0  # a peer that keeps to no bound
+    here.loop.call(lambda: publisher.channel.send("x" * 32_000_000))
+    wait_for(lambda: here.told.went, what="for the end")
+    assert here.server.sessions() == ()
+    publisher.stop(tell=False)
+
+
 def test_only_this_machine_is_heard_and_nobody_else_is_asked(serving: Serve) -> None:
     here = serving()
     offer = offer_text(here)
