@@ -119,6 +119,9 @@ class OverlayProbe:
             self.close()
             self._generation, self.state, self._cut = generation, ProbeState.WAITING, None
         if not isinstance(monitor, Pictured) or kind not in WATCHED:
+            if self.state is ProbeState.LOOKING:
+                self.close()
+                self.state = ProbeState.WAITING
             return
         if self.state is ProbeState.WAITING and monitor.newest_frame() is not None and self._overlay.isVisible():
             self._begin(monitor)

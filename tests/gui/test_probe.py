@@ -146,6 +146,18 @@ def test_of_several_sources_the_screen_is_probed(qtbot, overlay: Overlay, probe:
     assert_covered(camera, overlay)
 
 
+def test_a_pause_takes_the_patch_away(qtbot, overlay: Overlay, probe: OverlayProbe) -> None:
+    camera = Camera(overlay, sees=True)
+    camera.snap()
+    probe.look(camera, SourceKind.SCREEN, 1)
+    (patch,) = overlay.findChildren(PatchWidget)
+    assert patch.isVisible()
+    probe.look(None, None, 1)
+    assert not patch.isVisible()
+    assert probe.state is ProbeState.WAITING
+    assert prove(qtbot, probe, camera) is ProbeState.INSIDE
+
+
 class Scripted(ScriptedMonitor):
     """A monitor, or a gathering of one screen, whose pictures are the camera's."""
 
