@@ -157,13 +157,14 @@ async function tellPages() {
 
 // ------------------------------------------------------------------------------------------------ who may ask
 
-/** Scripts beside pages on the allow-list, with what each kind of message does. */
+/** Scripts beside pages on the allow-list, with what each kind of message does. One whose page was taken off it meanwhile may only end. */
 const FOR_CALLS = { offer, end, tick };
 
 async function fromCall(message, sender) {
   const { origins } = await read();
-  if (!allowed(sender.url, origins)) return null;
-  return FOR_CALLS[message.kind](message, sender);
+  if (message.kind === "end" || allowed(sender.url, origins)) return FOR_CALLS[message.kind](message, sender);
+  if (message.kind === "tick") await tick({ people: [] }, sender);
+  return { on: false, trouble: "This page is not on the list of call pages any more." };
 }
 
 chrome.runtime.onMessage.addListener((message, sender, answer) => {

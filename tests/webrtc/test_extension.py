@@ -269,6 +269,22 @@ def test_the_constructor_stays_the_browsers(tmp_path: Path, camera: Path) -> Non
     assert without[0] is True
 
 
+@pytest.mark.slow
+def test_a_page_that_is_taken_off_the_list_is_sent_no_longer(tmp_path: Path, camera: Path) -> None:
+    async def scene() -> None:
+        async with FakeWhip() as server, call(tmp_path, camera, server.origin, TOKEN) as here:
+            await eventually(lambda: server.sessions and server.sessions[0].frames > 5)
+            await here.settings(origins=[])
+            await eventually(lambda: server.sessions[0].ended)
+            assert any(method == "DELETE" for method, _, _ in server.requests)
+            badge = "chrome.tabs.query({active: true}).then(([tab]) => chrome.action.getBadgeText({tabId: tab.id}))"
+            await here.browser.send("Target.activateTarget", targetId=here.ada.target_id)
+            await here.worker.until(f"{badge}.then(text => text === '')")
+            assert await here.ada.evaluate("pc.getReceivers()[0].track.readyState") == "live"
+
+    asyncio.run(scene())
+
+
 def test_only_call_pages_and_our_own_pages_are_heard(tmp_path: Path) -> None:
     async def scene() -> None:
         async with (
