@@ -6,6 +6,7 @@ history, the people, the alerts, what runs and how fast. Small by default; Ctrl+
 
 from __future__ import annotations
 
+from html import escape
 from itertools import pairwise
 
 from PyQt6.QtCore import QRectF, QSettings, QSize, Qt, pyqtSignal
@@ -179,7 +180,7 @@ class Overlay(FloatingPanel):
         _say(self.headline, model.headline, "What the monitor says now.")
         _say(self.sub, model.sub, "Of whom, since when, or why.")
         _say(self.source, model.source, "What is watched.")
-        self.source.setToolTip(model.source)
+        self.source.setToolTip(f"<qt>{escape(model.source, quote=False)}</qt>")
         _say(self.notice, model.notice, "What the source or a stage says of itself.")
         _say(self.speed, model.speed, "What runs the detector, and the time from picture to verdict.")
         _say(self.runtimes, model.runtimes, texts.RUNTIMES_MEANING)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PyQt6.QtCore import QPoint, QPointF, QRectF, QSettings, Qt
-from PyQt6.QtGui import QGuiApplication, QImage, QPainter
+from PyQt6.QtGui import QGuiApplication, QImage, QPainter, QTextDocument
 from PyQt6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
 from stories import DEMO, NOTICE, S, Story, alert, cue, running, snapshot, verdict, where
 
@@ -293,6 +293,14 @@ def test_what_the_source_says_of_itself_is_not_hidden_by_the_compact_form(make_o
     assert overlay.height() < 0.7 * full
     assert not overlay.notice.isHidden()
     assert not overlay.mark.isHidden()
+
+
+def test_a_title_of_a_window_is_never_taken_for_html(make_overlay: MakeOverlay):
+    overlay, title = make_overlay(dark=True), 'Call with <img src="file:///tmp/x.png"> & <b>Bo</b>'
+    overlay.show_model(replace(Story().show(person(1, State.NO_SIGN, 0.1)), source=title))
+    shown = QTextDocument()
+    shown.setHtml(overlay.source.toolTip())
+    assert shown.toPlainText() == title
 
 
 def test_each_state_has_a_shape_of_its_own(qapp: QApplication):
