@@ -230,10 +230,12 @@ class TrackReceiver:
 
     @property
     def frame_size_px(self) -> tuple[int, int]:
-        """Width and height of the frames now, (0, 0) before the first; they may change in the middle."""
-        if not self._pictures:
+        """Width and height of the frames now, (0, 0) before the first and for a size that no source may have; they may
+        change in the middle."""
+        try:
+            plan = self._fit.plan(*self._size)
+        except SourceError:
             return 0, 0
-        plan = self._fit.plan(*self._size)
         return plan.width_px, plan.height_px
 
     def join(self, timeout_s: float) -> None:
@@ -315,7 +317,7 @@ class TrackReceiver:
             except TimeoutError:
                 continue
             except Closed:
-                raise SourceError(f"{self.title}: the sender has stopped", retryable=True) from None
+                raise SourceError("the sender has stopped", retryable=True) from None
             image = converter.convert(arrived.picture)
             offer(image, recv_ns=arrived.recv_ns, media_ns=self._timeline.place(arrived.raw_ns, arrived.recv_ns))
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import av
 import pytest
 from aiortc import RTCPeerConnection
 
@@ -15,7 +16,7 @@ from monitor.clock import MonotonicClock
 from monitor.errors import SourceError
 from monitor.types import Frame
 from monitor.webrtc.loop import LoopThread
-from monitor.webrtc.receiver import TrackReceiver
+from monitor.webrtc.receiver import TrackReceiver, _Arrived
 from tests.media import number_of, numbered
 from tests.webrtc.peers import NO_SERVERS, Pictures, connect, prefer, wait_for
 
@@ -150,9 +151,10 @@ def test_the_end_of_the_sender_ends_the_source_with_a_reason(loop: LoopThread) -
         frames = source.frames()
         next(frames)
         loop.run(call.sender.close())
-        with pytest.raises(SourceError, match="the sender has stopped"):
+        with pytest.raises(SourceError, match="the sender has stopped") as caught:
             for _ in frames:
                 pass
+        assert call.receiver.title not in str(caught.value), "it is logged, and titles name people"
         wait_for(lambda: call.receiver.ended)
         with pytest.raises(SourceError, match="has left"):
             call.receiver.source("webrtc:test")
@@ -236,3 +238,13 @@ def test_a_reader_that_comes_too_early_is_told(loop: LoopThread) -> None:
             silent.source("webrtc:test", timeout_s=0.05)
     finally:
         call.close()
+
+
+def test_a_size_that_nobody_has_is_no_error_for_those_who_ask(loop: LoopThread) -> None:
+    receiver = TrackReceiver(Pictures(), title="wide", clock=MonotonicClock())
+    picture = av.VideoFrame(32_768, 16, "yuv420p")
+    receiver._took(picture, _Arrived(picture, 0, None))
+    assert receiver.frame_size_px == (0, 0)
+    assert receiver.health().width == 32_768
+    with pytest.raises(SourceError, match="32768 x 16"):
+        receiver.source("webrtc:test")
