@@ -180,7 +180,9 @@ class Overlay(FloatingPanel):
         _say(self.headline, model.headline, "What the monitor says now.")
         _say(self.sub, model.sub, "Of whom, since when, or why.")
         _say(self.source, model.source, "What is watched.")
-        self.source.setToolTip(f"<qt>{escape(model.source, quote=False)}</qt>")
+        # A tooltip takes what looks like HTML for HTML, and the title of a window is anybody's.
+        plain = "<" not in model.source
+        self.source.setToolTip(model.source if plain else f"<qt>{escape(model.source, quote=False)}</qt>")
         _say(self.notice, model.notice, "What the source or a stage says of itself.")
         _say(self.speed, model.speed, "What runs the detector, and the time from picture to verdict.")
         _say(self.runtimes, model.runtimes, texts.RUNTIMES_MEANING)
