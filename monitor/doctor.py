@@ -74,7 +74,7 @@ DEPENDENCIES = (
     Dependency("onnxruntime", "onnxruntime", "inference", needed=False),
     Dependency("mss", "mss", "the screen as a source", needed=False),
     Dependency("PyQt6", "PyQt6.QtWidgets", "the window", needed=False),
-    Dependency("aiortc", "aiortc", "calls by WebRTC, in a later version", needed=False),
+    Dependency("aiortc", "aiortc", "calls by WebRTC", needed=False),
 )
 
 ScreenProblem = Callable[[], str | None]
