@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 
 from monitor.arguments import version
 from monitor.errors import UnmaskError
+from monitor.headless import MonitorLike
 from monitor.history.addresses import kept_address
 from monitor.history.database import history_path
 from monitor.history.recorder import SessionRecorder
@@ -29,21 +30,6 @@ from monitor.sources.geometry import Region
 from monitor.types import Frame, Snapshot
 
 log = logging.getLogger(__name__)
-
-
-class MonitorLike(Protocol):
-    """What is recorded: `monitor.pipeline.Monitor`, or what stands in for it."""
-
-    @property
-    def error(self) -> UnmaskError | None: ...
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    def wait(self, timeout_s: float) -> bool: ...
-
-    def snapshot(self) -> Snapshot: ...
 
 
 class GatheringLike(MonitorLike, Protocol):
